@@ -1,0 +1,55 @@
+"""The paper's recipe (appendix C.2), and what the paper leaves open: every number that is ours says so."""
+
+from ml_collections import ConfigDict, config_dict
+
+
+def get_config() -> ConfigDict:
+  """Everything but the model and the data; see the other files of this folder for whole experiments."""
+  c = ConfigDict()
+  c.seed = 0
+  c.steps = 4000  # C.2
+  c.accumulation = 1  # pieces of a step whose gradients are added up; changes memory, not the update
+  c.log_every = 10
+  c.deterministic = False  # True: bit-equal repetition on GPUs as well, at some cost in speed
+
+  c.data = ConfigDict()
+  c.data.path = config_dict.placeholder(str)  # a folder written by `python -m skillmix_jax.prepare`
+  c.data.dialogs = 64  # dialogs in a step: C.2
+  c.data.text_rows = 16  # rows of code and web text in a step: ours, the paper only says that it mixes them in
+  c.data.packing = False  # True: several short dialogs of a step share a row
+
+  c.loss = ConfigDict()
+  c.loss.kind = 'two_term'  # "similarly to the loss design of RLHF": C.2; or per_token
+  c.loss.text_weight = 1.0  # ours
+  c.loss.chunks = 8  # of a row, so that logits never exist for all positions at once
+
+  c.optimizer = ConfigDict()
+  c.optimizer.name = 'adam'  # C.2; or muon
+  c.optimizer.learning_rate = 2e-5  # C.2
+  c.optimizer.schedule = 'constant'  # C.2; or linear
+  c.optimizer.warmup_steps = 64  # C.2
+  c.optimizer.b1, c.optimizer.b2, c.optimizer.eps = 0.9, 0.999, 1e-8  # the defaults of Adam: ours
+  c.optimizer.clip = config_dict.placeholder(float)  # largest gradient norm; the paper names none
+  c.optimizer.mu_dtype = 'float32'  # bfloat16 saves 2 bytes a weight when memory is short
+
+  c.checkpoint = ConfigDict()
+  c.checkpoint.every = 500
+  c.checkpoint.keep = 1  # 12 bytes a weight each: 156 GB at 13B
+
+  c.held_out = ConfigDict()
+  c.held_out.every = 500  # also before the first step and after the last
+  c.held_out.rows = 64  # of each source, kept out of training by prepare
+
+  c.mesh = ConfigDict()
+  c.mesh.data, c.mesh.fsdp, c.mesh.tensor = 1, -1, 1  # -1: the devices that are left
+
+  c.model = ConfigDict()
+  c.model.init_from = ''  # a workdir W or W@step; empty: random weights of the shape below
+  c.model.vocab_size = config_dict.placeholder(int)  # None: as the data says
+  c.model.max_positions = config_dict.placeholder(int)  # None: the row length of the data
+  c.model.window = config_dict.placeholder(int)
+  c.model.tie_embeddings = False
+  c.model.dtype = 'bfloat16'  # of the computation; weights and moments are float32 (bf16 does not move at 2e-5)
+  c.model.remat = 'full'
+  c.model.attention = 'auto'  # cudnn on NVIDIA GPUs, else xla
+  return c

@@ -1,0 +1,22 @@
+"""LLaMA-2-13B-Chat on D(1), D(1,2) or D(1,2,3): the rows of tables 1, 3 and 4.
+
+The argument picks the data: configs/llama13b.py:D1, :D12 or :D123 (the default).
+
+    python -m skillmix_jax.train --config=configs/llama13b.py:D12
+
+State: 13.0 B weights, 16 bytes each with gradients: 208 GB over all devices; 4 x 80 GB are enough.
+"""
+
+from configs import common
+
+
+def get_config(data: str = 'D123'):
+  """LLaMA-2-13B (Touvron et al., arXiv:2307.09288)."""
+  c = common.get_config()
+  c.data.path = f'data/llama2-{data}'
+  c.model.init_from = 'checkpoints/llama2-13b-chat'
+  c.model.model_type = 'llama'
+  c.model.dim, c.model.num_layers, c.model.ffn_dim = 5120, 40, 13824
+  c.model.num_heads, c.model.num_kv_heads, c.model.head_dim = 40, 40, 128
+  c.model.rope_theta, c.model.norm_eps = 10_000.0, 1e-5
+  return c

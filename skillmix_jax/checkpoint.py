@@ -1,0 +1,122 @@
+"""Checkpoints of a run: `W/checkpoints/<step>/{params,opt}`. The only file that touches orbax.
+
+Weights and optimizer state are saved apart, so whoever samples or evaluates never reads the moments. No data
+iterator is saved: batch g is a function of g, so the step number is the state.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import jax
+from flax import nnx
+from orbax.checkpoint import v1 as ocp
+
+from skillmix_jax.errors import InputError
+from skillmix_jax.models.decoder import Decoder
+from skillmix_jax.step import State
+
+FOLDER = 'checkpoints'
+
+
+def _to_dict(tree):
+  """The same arrays with the plain names of dicts in place of modules, as they stand in the checkpoint."""
+  is_module = lambda node: isinstance(node, nnx.Module)
+  return jax.tree.map(lambda x: nnx.to_pure_dict(nnx.state(x)) if is_module(x) else x, tree, is_leaf=is_module)
+
+
+def _from_dict(tree, like):
+  """Undoes `_to_dict`; both flatten their leaves in the order of their names."""
+  return jax.tree.unflatten(jax.tree.structure(like), jax.tree.leaves(tree))
+
+
+def _on_mesh(tree, mesh: jax.sharding.Mesh):
+  """Abstract arrays of `tree` with shardings on real devices; a scalar has none of its own and is replicated."""
+
+  def place(x):
+    sharding = jax.typeof(x).sharding if x.sharding is None else x.sharding
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=jax.NamedSharding(mesh, sharding.spec))
+
+  return jax.tree.map(place, tree)
+
+
+def steps_in(workdir: Path) -> list[int]:
+  """Steps of the finished checkpoints of a run, ascending."""
+  folder = workdir / FOLDER
+  return sorted(int(path.name) for path in folder.glob('*') if path.name.isdigit()) if folder.is_dir() else []
+
+
+def parse_reference(reference: str) -> tuple[Path, int]:
+  """Reads `W` or `W@step` and returns the folder and the step, the latest by default.
+
+  Raises:
+    InputError: there is no such folder, or it has no such checkpoint.
+  """
+  match = re.fullmatch(r'(.*?)(?:@(\d+))?', reference)
+  workdir, step = Path(match[1]), match[2]
+  steps = steps_in(workdir)
+  if not steps:
+    raise InputError(f'{workdir}: no checkpoint there (expected {workdir / FOLDER}/<step>)')
+  if step is not None and int(step) not in steps:
+    raise InputError(f'{workdir} has no checkpoint of step {step}, only of {", ".join(map(str, steps))}')
+  return workdir, steps[-1] if step is None else int(step)
+
+
+def load_params(workdir: Path, step: int, like: Decoder, mesh: jax.sharding.Mesh) -> Decoder:
+  """Reads the weights of one checkpoint straight into the shardings of `like` (an abstract decoder)."""
+  wanted = {'params': _to_dict(_on_mesh(like, mesh))}
+  return _from_dict(ocp.load_checkpointables(workdir.absolute() / FOLDER / str(step), wanted)['params'], like)
+
+
+class Checkpoints:
+  """The checkpoints of one run; a context manager, since the last save ends in the background."""
+
+  def __init__(self, workdir: Path, keep: int):
+    """Opens the folder and clears away what an interrupted save left; `keep` is how many of the last are kept."""
+    if keep < 1:
+      raise InputError(f'checkpoint.keep={keep} must be at least 1')
+    self._keep = keep
+    self._folder = workdir.absolute() / FOLDER
+    self._checkpointer = ocp.training.Checkpointer(
+      self._folder,
+      save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),  # the loop decides
+      preservation_policy=ocp.training.preservation_policies.LatestN(keep),
+      cleanup_tmp_directories=True,
+    )
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *error):
+    self._checkpointer.close()
+
+  @property
+  def latest(self) -> int | None:
+    """Step of the latest finished checkpoint."""
+    latest = self._checkpointer.latest
+    return None if latest is None else latest.step
+
+  def check_disk(self, like: State):
+    """Raises InputError where the folder's disk cannot hold the checkpoints that this run will keep."""
+    size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(like))
+    there = len(self._checkpointer.checkpoints)
+    needed = size * max(1, self._keep + 1 - there)  # an old one is deleted only when the new one is complete
+    free = shutil.disk_usage(self._folder).free
+    if free < needed:
+      gib = 2.0**30
+      raise InputError(
+        f'{self._folder}: {free / gib:.2f} GiB free, but {self._keep} checkpoints and the one being written need '
+        f'{needed / gib:.2f} GiB more; free the space, choose another --workdir or lower checkpoint.keep'
+      )
+
+  def save(self, step: int, state: State):
+    """Starts to save; returns as soon as the arrays may be overwritten."""
+    items = {'params': _to_dict(state.params), 'opt': _to_dict(state.opt)}
+    self._checkpointer.save_checkpointables_async(step, items, force=True)
+
+  def restore(self, step: int, like: State, mesh: jax.sharding.Mesh) -> State:
+    """Reads one checkpoint onto any mesh; `like` has the shapes, dtypes and shardings."""
+    like = _on_mesh(like, mesh)
+    wanted = {'params': _to_dict(like.params), 'opt': _to_dict(like.opt)}
+    got = self._checkpointer.load_checkpointables(step, wanted)
+    return State(_from_dict(got['params'], like.params), _from_dict(got['opt'], like.opt))

@@ -1,0 +1,53 @@
+"""What all commands share: help that teaches, and bad input that ends in one line and exit code 2."""
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+
+from skillmix_jax.errors import BAD_INPUT, InputError
+
+
+def _fail(message: object):
+  print('error: ' + ' '.join(str(message).split()), file=sys.stderr)
+  sys.exit(BAD_INPUT)
+
+
+def _help(main_module) -> str:
+  own_flags = flags.FLAGS.module_help(main_module)
+  return f'{inspect.getdoc(main_module)}\n\n{own_flags}'
+
+
+def run(main: Callable[[], int | None], config_flag: str | None = None):
+  """Runs a command; `main` reads its flags from absl and returns an exit code (None: 0).
+
+  `InputError` from `main`, and every mistake on the command line, becomes one line on stderr and exit
+  code 2. Other exceptions are bugs and keep their traceback. `config_flag` names a config flag whose file
+  and overrides are read here, since a wrong key raises only when something first looks at the value.
+  """
+
+  def parse(argv: Sequence[str]) -> list[str]:
+    if any(argument in ('--help', '-h', '--helpfull') for argument in argv):
+      print(_help(sys.modules['__main__']))
+      sys.exit(0)
+    try:
+      rest = flags.FLAGS(argv)
+      if config_flag is not None and flags.FLAGS[config_flag].value is None:
+        raise InputError(f'--{config_flag}=FILE is missing, for example --{config_flag}=configs/tiny.py')
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, ImportError, SyntaxError) as error:
+      _fail(error)
+    if len(rest) > 1:
+      _fail(f'unexpected argument {rest[1]!r}: every option starts with --, see --help')
+    return rest
+
+  def guarded(argv: Sequence[str]):
+    del argv  # parse() refused leftovers
+    if not flags.FLAGS['verbosity'].present:
+      logging.set_verbosity(logging.WARNING)  # the libraries narrate every file they write
+    try:
+      return main()
+    except InputError as error:
+      _fail(error)
+
+  app.run(guarded, flags_parser=parse)

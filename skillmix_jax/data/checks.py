@@ -1,0 +1,91 @@
+"""What must hold in every batch. `view` runs these on the arrays that the model would see."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from skillmix_jax.data.mixture import Batch
+from skillmix_jax.data.records import Data
+
+
+class Check(NamedTuple):
+  name: str
+  bad_rows: list[int]  # rows in which it does not hold; none: it holds
+
+
+def _rows(bad_RT: np.ndarray) -> list[int]:
+  return np.flatnonzero(bad_RT.reshape(len(bad_RT), -1).any(axis=1)).tolist()
+
+
+def trained_tokens(batch: Batch) -> np.ndarray:
+  """bool [R, T]: the token at this position is predicted, with weight, from the one in front of it."""
+  trained_RT = np.zeros(batch['tokens'].shape, bool)
+  trained_RT[:, 1:] = batch['weights'][:, :-1] > 0
+  return trained_RT
+
+
+def _starts(segments_RT: np.ndarray) -> np.ndarray:
+  """bool [R, T]: the first token of a segment."""
+  starts_RT = segments_RT > 0
+  starts_RT[:, 1:] &= segments_RT[:, 1:] != segments_RT[:, :-1]
+  return starts_RT
+
+
+def _expected_positions(segments_RT: np.ndarray) -> np.ndarray:
+  steps_T = np.arange(segments_RT.shape[1])
+  start_of_segment_RT = np.maximum.accumulate(np.where(_starts(segments_RT), steps_T, 0), axis=1)
+  return np.where(segments_RT > 0, steps_T - start_of_segment_RT, 0)
+
+
+def _ends_without_eos(batch: Batch, eos_id: int) -> np.ndarray:
+  """bool [R, T]: an answer stops here without its end token, though its row had room for one."""
+  tokens_RT, segments_RT = batch['tokens'], batch['segments']
+  trained_RT = trained_tokens(batch)
+  last_RT = trained_RT.copy()
+  last_RT[:, :-1] &= ~(trained_RT[:, 1:] & (segments_RT[:, 1:] == segments_RT[:, :-1]))
+  last_RT[:, -1] &= _expected_positions(segments_RT)[:, -1] < tokens_RT.shape[1] - 1  # cut at the full length
+  return last_RT & (tokens_RT != eos_id) & ~batch['is_text'][:, None]
+
+
+def run_checks(batch: Batch, data: Data, dialog_indices: np.ndarray, text_rows: int) -> list[Check]:
+  """Checks one batch.
+
+  Args:
+    batch: arrays of data.mixture.
+    data: where they come from.
+    dialog_indices: records of the training dialogs that must be in it.
+    text_rows: how many text rows must be in it.
+  """
+  tokens_RT, segments_RT, weights_RT = batch['tokens'], batch['segments'], batch['weights']
+  is_text_R, starts_RT, trained_RT = batch['is_text'], _starts(segments_RT), trained_tokens(batch)
+  every_row = list(range(len(tokens_RT)))
+
+  shifted_RT = np.pad(tokens_RT[:, 1:], ((0, 0), (0, 1)))
+  next_segment_RT = np.pad(segments_RT[:, 1:], ((0, 0), (0, 1)))
+  bos_RT = tokens_RT == data.bos_id
+  same_segment_RT = (segments_RT[:, 1:] == segments_RT[:, :-1]) & (segments_RT[:, 1:] > 0)
+  double_bos_RT = bos_RT[:, 1:] & bos_RT[:, :-1] & same_segment_RT
+  padding_in_between_RT = (segments_RT[:, :-1] == 0) & (segments_RT[:, 1:] > 0)
+
+  masks = [dialog.mask for dialog in data.dialogs('train').read(dialog_indices)]
+  dialog_weight = weights_RT[~is_text_R].sum()
+  text_weight = (tokens_RT[is_text_R, 1:] != data.bos_id).sum()
+  num_dialogs = int(starts_RT[~is_text_R].sum())
+  same_counts = num_dialogs == len(masks) and is_text_R.sum() == text_rows
+  same_weights = dialog_weight == sum(mask.sum() for mask in masks) and weights_RT[is_text_R].sum() == text_weight
+
+  return [
+    Check(f'{len(masks)} dialogs and {text_rows} text rows', [] if same_counts else every_row),
+    Check('every target is the next token', _rows(batch['targets'] != shifted_RT)),
+    Check('weights are 0 or 1', _rows((weights_RT != 0) & (weights_RT != 1))),
+    Check('no weight on padding', _rows((weights_RT > 0) & (segments_RT == 0))),
+    Check('no weight across the end of a segment', _rows((weights_RT > 0) & (next_segment_RT != segments_RT))),
+    Check('as many trained tokens as in the records', [] if same_weights else every_row),
+    Check('every answer that is not cut ends with a trained end token', _rows(_ends_without_eos(batch, data.eos_id))),
+    Check('no BOS is trained', _rows(trained_RT & bos_RT)),
+    Check('every dialog starts with BOS', _rows(starts_RT & ~bos_RT & ~is_text_R[:, None])),
+    Check('no two BOS in a row', _rows(double_bos_RT)),
+    Check('positions count from 0 in every segment', _rows(batch['positions'] != _expected_positions(segments_RT))),
+    Check('padding stands at the end of a row', _rows(padding_in_between_RT)),
+    Check(f'ids are below {data.vocab_size}', _rows((tokens_RT < 0) | (tokens_RT >= data.vocab_size))),
+  ]

@@ -1,0 +1,195 @@
+"""Training batches: step g's dialogs and text rows, as a pure function of (seed, data fingerprint, g).
+
+Nothing is remembered from one step to the next, so the step number is the whole state of the input: a run that
+is killed continues with exactly the batches it would have seen, on any number of threads, devices and hosts.
+
+Each pass over the dialogs is a new order in which every dialog comes once; so for the text rows, independently.
+A batch holds a fixed number of dialogs and a fixed number of text rows.
+
+Arrays of a batch (R rows, T = data.length):
+  tokens     int32 [R, T]    0 on padding
+  targets    int32 [R, T]    tokens shifted left by one: what position t has to predict. Only here is shifted
+  weights    float32 [R, T]  1 where the target is trained and belongs to the same segment, else 0
+  positions  int32 [R, T]    from 0 in every segment
+  segments   int32 [R, T]    from 1; 0 is padding
+  is_text    bool [R]        text rows; false for dialogs and padding rows
+A dialog is one segment. A text row is one segment too, even if it holds several documents, as in pretraining.
+"""
+
+import copy
+import functools
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import grain
+import numpy as np
+
+from skillmix_jax.data.packing import best_fit_decreasing
+from skillmix_jax.data.records import Data, Dialog
+from skillmix_jax.errors import InputError
+
+Batch = dict[str, np.ndarray]
+
+
+class _Order:
+  """An endless sequence of indices below n: one random permutation after the other.
+
+  RandomState is the generator whose stream numpy has promised never to change, so an upgrade of a library
+  cannot reorder a run that is resumed.
+  """
+
+  def __init__(self, n: int, key: str):
+    self._n, self._key = n, key
+    self._epoch = functools.lru_cache(maxsize=2)(self._permutation)
+
+  def _permutation(self, epoch: int) -> np.ndarray:
+    digest = hashlib.sha256(f'{self._key}/{epoch}'.encode()).digest()
+    return np.random.RandomState(np.frombuffer(digest, '<u4')).permutation(self._n)
+
+  def __call__(self, start: int, stop: int) -> np.ndarray:
+    """Entries [start, stop) of the sequence, int64."""
+    parts = []
+    while start < stop:
+      epoch, offset = divmod(start, self._n)
+      part = self._epoch(epoch)[offset : offset + stop - start]
+      parts.append(part)
+      start += len(part)
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+class Mixture:
+  """`mixture[g]` is the batch of step g, counted from 0.
+
+  Args:
+    data: what prepare wrote.
+    seed: of the order.
+    dialogs: dialogs in every batch.
+    text_rows: text rows in every batch.
+    num_rows: rows of a batch; those beyond `rows_needed` are padding of weight 0. Default: rows_needed.
+    packing: put the dialogs of a step into as few rows as best-fit-decreasing finds. A batch then still holds
+      exactly `dialogs` dialogs; the number of rows is what the fullest of the first `steps` steps needs.
+    steps: number of steps of the run; needed for packing only.
+
+  Raises:
+    InputError: the data has no dialogs, or no text rows, where some are asked for.
+  """
+
+  def __init__(
+    self,
+    data: Data,
+    *,
+    seed: int,
+    dialogs: int,
+    text_rows: int,
+    num_rows: int | None = None,
+    packing: bool = False,
+    steps: int | None = None,
+  ):
+    self._data, self._dialogs, self._text = data, data.dialogs('train'), data.text('train')
+    self._num_dialogs, self._num_text = dialogs, text_rows
+    if dialogs and not len(self._dialogs):
+      raise InputError(f'{data.path} has no training dialogs: prepare it with --dialogs, or set data.dialogs=0')
+    if text_rows and not len(self._text):
+      raise InputError(
+        f'{data.path} has no text rows: prepare it with --code, --wet or --text, or set data.text_rows=0'
+      )
+    self._dialog_order = _Order(len(self._dialogs), f'{seed}/{data.fingerprint}/dialogs')
+    self._text_order = _Order(len(self._text), f'{seed}/{data.fingerprint}/text')
+    self._packing = packing
+    self.rows_needed = self._dialog_rows(steps) + text_rows
+    self.num_rows = self.rows_needed
+    if num_rows is not None:
+      self.num_rows = self.with_rows(num_rows).num_rows
+
+  def _dialog_rows(self, steps: int | None) -> int:
+    if not self._packing:
+      return self._num_dialogs
+    if steps is None:
+      raise ValueError('packing needs to know the number of steps')
+    return max((len(self._plan(self.indices(g)[0])) for g in range(steps)), default=0)
+
+  def _plan(self, dialog_indices: np.ndarray) -> list[list[int]]:
+    """Which of the step's dialogs share a row."""
+    if not self._packing:
+      return [[slot] for slot in range(len(dialog_indices))]
+    return best_fit_decreasing(self._data.lengths[dialog_indices].tolist(), self._data.length)
+
+  def with_rows(self, num_rows: int) -> 'Mixture':
+    """The same batches with padding rows up to `num_rows`, for devices that want equal shares."""
+    if num_rows < self.rows_needed:
+      raise ValueError(f'a batch needs {self.rows_needed} rows, not {num_rows}')
+    padded = copy.copy(self)
+    padded.num_rows = num_rows
+    return padded
+
+  def indices(self, g: int) -> tuple[np.ndarray, np.ndarray]:
+    """Record numbers of step g's dialogs and of its text rows."""
+    d, x = self._num_dialogs, self._num_text
+    return self._dialog_order(g * d, (g + 1) * d), self._text_order(g * x, (g + 1) * x)
+
+  def rows_of_dialogs(self, g: int) -> list[list[int]]:
+    """Record numbers of the dialogs in each row of step g."""
+    dialog_indices, _ = self.indices(g)
+    return [[int(dialog_indices[slot]) for slot in row] for row in self._plan(dialog_indices)]
+
+  def __getitem__(self, g: int) -> Batch:
+    dialog_indices, text_indices = self.indices(g)
+    dialogs = self._dialogs.read(dialog_indices)
+    rows = [[dialogs[slot] for slot in row] for row in self._plan(dialog_indices)]
+    text_XT = self._text.read(text_indices)
+    return _batch(rows, text_XT, self.num_rows, self._data.length, self._data.bos_id)
+
+
+def _batch(rows: Sequence[Sequence[Dialog]], text_XT: np.ndarray, num_rows: int, length: int, bos_id: int) -> Batch:
+  """Lays out dialogs, then text rows, then padding."""
+  tokens_RT = np.zeros((num_rows, length), np.int32)
+  positions_RT = np.zeros((num_rows, length), np.int32)
+  segments_RT = np.zeros((num_rows, length), np.int32)
+  trained_RT = np.zeros((num_rows, length), bool)
+  steps_T = np.arange(length, dtype=np.int32)
+  for row, dialogs in enumerate(rows):
+    start = 0
+    for segment, dialog in enumerate(dialogs, 1):
+      stop = start + len(dialog.tokens)
+      tokens_RT[row, start:stop] = dialog.tokens
+      trained_RT[row, start:stop] = dialog.mask
+      positions_RT[row, start:stop] = steps_T[: stop - start]
+      segments_RT[row, start:stop] = segment
+      start = stop
+  text = slice(len(rows), len(rows) + len(text_XT))
+  tokens_RT[text], positions_RT[text], segments_RT[text] = text_XT, steps_T, 1
+  trained_RT[text] = text_XT != bos_id  # what document comes next is nobody's to predict
+  is_text_R = np.zeros(num_rows, bool)
+  is_text_R[text] = True
+  targets_RT = np.zeros_like(tokens_RT)
+  targets_RT[:, :-1] = tokens_RT[:, 1:]
+  weights_RT = np.zeros((num_rows, length), np.float32)
+  # The first token of a segment has no predecessor to predict it from.
+  weights_RT[:, :-1] = trained_RT[:, 1:] & (segments_RT[:, 1:] == segments_RT[:, :-1])
+  return {
+    'tokens': tokens_RT,
+    'targets': targets_RT,
+    'weights': weights_RT,
+    'positions': positions_RT,
+    'segments': segments_RT,
+    'is_text': is_text_R,
+  }
+
+
+def iterate(mixture: Mixture, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
+  """(g, batch) for the steps start .. stop - 1, prepared ahead in the background."""
+  steps = grain.MapDataset.range(start, stop).map(lambda g: (g, mixture[g]))
+  return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)))
+
+
+def held_out(data: Data, source: str, rows: int) -> Batch:
+  """The first held-out rows of one source: 'dialogs' (one per row), 'code', 'wet' or 'text'.
+
+  Always `rows` rows, so that shapes do not depend on the data: where there are fewer, padding of weight 0 follows.
+  """
+  if source == 'dialogs':
+    dialogs = data.dialogs('held_out')
+    found = [[dialog] for dialog in dialogs.read(range(min(rows, len(dialogs))))]
+    return _batch(found, np.zeros((0, data.length), np.int32), rows, data.length, data.bos_id)
+  text = data.text('held_out', source)
+  return _batch([], text.read(range(min(rows, len(text)))), rows, data.length, data.bos_id)

@@ -1,0 +1,8 @@
+"""What a user can mend, and the exit codes that launchers act on."""
+
+BAD_INPUT = 2  # the user's input or configuration is wrong; one line on stderr says what to do
+PREEMPTED = 85  # SIGTERM arrived, the state is saved: run the same command again
+
+
+class InputError(ValueError):
+  """Input, file or configuration is wrong; the message is one line that names it and the remedy."""

@@ -1,0 +1,131 @@
+"""What a run reports: metrics.jsonl, TensorBoard, and a bar on a terminal or plain lines in a log."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tensorboardX import SummaryWriter
+
+METRICS = 'metrics.jsonl'
+
+# Dense bf16 peak of one device in FLOP/s, from the vendors' data sheets.
+PEAK_FLOPS = {
+  'NVIDIA A100': 312e12,
+  'NVIDIA H100': 989e12,
+  'NVIDIA H200': 989e12,
+  'TPU v4': 275e12,
+  'TPU v5 lite': 197e12,
+  'TPU v5p': 459e12,
+  'TPU v5': 459e12,
+  'TPU v6 lite': 918e12,
+}
+
+
+def peak_flops(device_kind: str) -> float | None:
+  """Peak of a device by the name that JAX gives it; None for a device that the table does not know."""
+  matches = [name for name in PEAK_FLOPS if device_kind.startswith(name)]
+  return PEAK_FLOPS[max(matches, key=len)] if matches else None
+
+
+class Throughput:
+  """Rates between two readings; what happens while paused (compiling, measuring, saving) is not counted."""
+
+  def __init__(self, flops_per_position: float, num_devices: int, peak: float | None):
+    """`flops_per_position`: model FLOPs to train on one position; `peak`: FLOP/s of one device or None."""
+    self._flops, self._num_devices, self._peak = flops_per_position, num_devices, peak
+    self._since: float | None = None
+    self._seconds = self._positions = self._trained = 0.0
+
+  def pause(self):
+    """Stops the clock until the next `count`."""
+    if self._since is not None:
+      self._seconds += time.perf_counter() - self._since
+      self._since = None
+
+  def count(self, positions: int, trained: float):
+    """Counts one finished step; the step that starts the clock is not counted."""
+    if self._since is not None:
+      self._positions += positions
+      self._trained += trained
+    else:
+      self._since = time.perf_counter()
+
+  def read(self) -> dict[str, float | None]:
+    """Rates since the last reading, None where nothing was measured.
+
+    tokens_per_second counts all positions, padding included; trained_tokens_per_second those that carry loss; mfu is
+    positions * FLOPs per position / (seconds * devices * peak), with Config.train_flops_per_token.
+    """
+    running = self._since is not None
+    self.pause()
+    rates: dict[str, float | None] = dict.fromkeys(('tokens_per_second', 'trained_tokens_per_second', 'mfu'))
+    if self._positions and self._seconds > 0:
+      per_second = self._positions / self._seconds
+      rates['tokens_per_second'] = per_second
+      rates['trained_tokens_per_second'] = self._trained / self._seconds
+      if self._peak is not None:
+        rates['mfu'] = per_second * self._flops / (self._num_devices * self._peak)
+    self._seconds = self._positions = self._trained = 0.0
+    if running:
+      self._since = time.perf_counter()
+    return rates
+
+
+class Writer:
+  """Writes the rows of one run. Rows behind the step that a run resumes from are dropped: they come again."""
+
+  def __init__(self, workdir: Path, resumed_step: int, last_step: int):
+    """`resumed_step`: 0 for a fresh run; `last_step`: where the bar ends."""
+    path = workdir / METRICS
+    kept = [row for row in read_rows(path) if row['step'] <= resumed_step] if resumed_step else []
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(''.join(json.dumps(row) + '\n' for row in kept))
+    os.replace(temporary, path)
+    self._file = path.open('a')
+    self._board = SummaryWriter(str(workdir), purge_step=resumed_step + 1 if resumed_step else 0)
+    self._bar = None
+    if sys.stderr.isatty():
+      columns = (TextColumn('step'), MofNCompleteColumn(), BarColumn(), TextColumn('{task.description}'))
+      self._bar = Progress(*columns, TimeRemainingColumn())
+      self._task = self._bar.add_task('', total=last_step, completed=resumed_step)
+      self._bar.start()
+
+  def write(self, row: dict):
+    """Appends one row {'step': ..., name: number or None} and shows it; flushed at once."""
+    self._file.write(json.dumps(row) + '\n')
+    self._file.flush()
+    for name, value in row.items():
+      if name != 'step' and value is not None:
+        self._board.add_scalar(name, value, row['step'])
+    self._board.flush()
+    line = '  '.join(f'{name} {value:.6g}' for name, value in row.items() if value is not None and name != 'step')
+    if self._bar is None:
+      print(f'step {row["step"]}  {line}', file=sys.stderr, flush=True)
+    else:
+      self._bar.console.print(f'step {row["step"]}  {line}', highlight=False, markup=False)
+
+  def advance(self, step: int, loss: float):
+    """Moves the bar; a log shows the rows alone."""
+    if self._bar is not None:
+      self._bar.update(self._task, completed=step, description=f'loss {loss:.4f}')
+
+  def close(self):
+    """Ends the bar and closes the files."""
+    if self._bar is not None:
+      self._bar.stop()
+    self._file.close()
+    self._board.close()
+
+
+def read_rows(path: Path) -> list[dict]:
+  """Rows of a metrics.jsonl; a last line that a kill cut short is not a row."""
+  rows = []
+  for line in path.read_text().splitlines() if path.exists() else []:
+    try:
+      rows.append(json.loads(line))
+    except json.JSONDecodeError:
+      break
+  return rows

@@ -1,0 +1,59 @@
+"""Causal attention with grouped queries, on each device's own rows and heads.
+
+Dims: B batch, T time, N heads, K key-value heads, G = N / K, H head.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from skillmix_jax.mesh import spec
+
+CHUNK = 128  # queries at a time; a chunk's keys end where the chunk ends, which skips most of what causality hides
+
+
+def attend(q_BTNH, k_BTKH, v_BTKH, segments_BT, *, window: int | None, implementation: str):
+  """Attention output [B, T, N, H]; a token sees the tokens before it of its own segment, and itself.
+
+  Args:
+    q_BTNH, k_BTKH, v_BTKH: after the rotary embedding, sharded by rows and heads.
+    segments_BT: int32, or None where every row is one segment followed by padding: then causality alone hides
+      what must be hidden, which is the case that the fused kernels are fast at.
+    window: number of tokens seen, the token itself counted; None for all.
+    implementation: 'xla' or 'cudnn'.
+  """
+  kernel = {'xla': _xla, 'cudnn': _cudnn}[implementation]
+  # The fused kernel knows nothing of explicit shardings, and no attention needs to talk to another device.
+  local = jax.shard_map(partial(kernel, window=window), out_specs=spec('batch', None, 'heads', None), check_vma=False)
+  return local(q_BTNH, k_BTKH, v_BTKH, segments_BT)
+
+
+def _xla(q_BTNH, k_BTKH, v_BTKH, segments_BT, window):
+  B, T, N, H = q_BTNH.shape
+  K = k_BTKH.shape[2]
+  q_BKGTH = (q_BTNH * H**-0.5).reshape(B, T, K, N // K, H).transpose(0, 2, 3, 1, 4)
+  k_BKTH, v_BKTH = (x.transpose(0, 2, 1, 3) for x in (k_BTKH, v_BTKH))
+  chunks = []
+  for start in range(0, T, CHUNK):
+    stop = min(start + CHUNK, T)
+    first = 0 if window is None else max(0, start + 1 - window)
+    distance = jnp.arange(start, stop)[:, None] - jnp.arange(first, stop)[None, :]
+    visible = (distance >= 0) if window is None else (distance >= 0) & (distance < window)
+    visible = visible[None, None, None]
+    if segments_BT is not None:
+      same = segments_BT[:, start:stop, None] == segments_BT[:, None, first:stop]
+      visible = visible & same[:, None, None]
+    q, k, v = q_BKGTH[..., start:stop, :], k_BKTH[:, :, first:stop], v_BKTH[:, :, first:stop]
+    logits = jnp.einsum('bkgth,bksh->bkgts', q, k, preferred_element_type=jnp.float32)
+    weights = jax.nn.softmax(jnp.where(visible, logits, -jnp.inf)).astype(v.dtype)
+    chunks.append(jnp.einsum('bkgts,bksh->bkgth', weights, v))
+  return jnp.concatenate(chunks, axis=3).transpose(0, 3, 1, 2, 4).reshape(B, T, N, H)
+
+
+def _cudnn(q_BTNH, k_BTKH, v_BTKH, segments_BT, window):
+  mask = None if segments_BT is None else (segments_BT[:, None, :, None] == segments_BT[:, None, None, :])
+  return jax.nn.dot_product_attention(
+    q_BTNH, k_BTKH, v_BTKH, mask=mask, is_causal=True, implementation='cudnn',
+    local_window_size=None if window is None else (window - 1, 0),  # jax does not count the token itself
+  )  # fmt: skip

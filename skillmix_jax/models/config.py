@@ -1,0 +1,91 @@
+"""What a decoder is (its architecture) and how it is computed."""
+
+import dataclasses
+
+from skillmix_jax.errors import InputError
+
+REMAT = ('full', 'save_qkv', 'save_qkv_context', 'none')
+ATTENTION = ('xla', 'cudnn')
+DTYPES = ('float32', 'bfloat16')
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """A LLaMA-2 or Mistral decoder.
+
+  Attributes:
+    model_type: 'llama' or 'mistral', as in a Hugging Face config.json.
+    vocab_size: rows of the embedding table.
+    max_positions: longest row that the model accepts, in tokens.
+    dim: width of the residual stream.
+    num_layers: number of blocks.
+    num_heads: query heads; num_kv_heads divides it (grouped-query attention).
+    head_dim: width of one head.
+    ffn_dim: hidden width of the gated MLP.
+    rope_theta: base of the rotary frequencies.
+    norm_eps: added to the mean square in RMSNorm.
+    window: sliding window in tokens, the token itself counted (None: all before it are seen).
+    tie_embeddings: the output head is the embedding table.
+    dtype: of the computation; the weights are always float32.
+    remat: what a block keeps for its backward pass: 'full' recomputes everything, 'save_qkv' keeps the projected
+      queries, keys and values, 'save_qkv_context' also the attention's output, 'none' keeps all.
+    attention: 'xla' runs everywhere; 'cudnn' is NVIDIA's fused kernel.
+  """
+
+  model_type: str
+  vocab_size: int
+  max_positions: int
+  dim: int
+  num_layers: int
+  num_heads: int
+  num_kv_heads: int
+  head_dim: int
+  ffn_dim: int
+  rope_theta: float = 10_000.0
+  norm_eps: float = 1e-5
+  window: int | None = None
+  tie_embeddings: bool = False
+  dtype: str = 'bfloat16'
+  remat: str = 'full'
+  attention: str = 'xla'
+
+  def __post_init__(self):
+    choices = {'model_type': ('llama', 'mistral'), 'dtype': DTYPES, 'remat': REMAT, 'attention': ATTENTION}
+    for name, allowed in choices.items():
+      if getattr(self, name) not in allowed:
+        raise InputError(f'model.{name}={getattr(self, name)!r} is not one of {", ".join(allowed)}')
+    for name in ('vocab_size', 'max_positions', 'dim', 'num_layers', 'num_heads', 'num_kv_heads', 'head_dim', 'ffn_dim'):
+      if getattr(self, name) < 1:
+        raise InputError(f'model.{name}={getattr(self, name)} must be at least 1')
+    if self.num_heads % self.num_kv_heads:
+      raise InputError(f'model.num_kv_heads={self.num_kv_heads} must divide model.num_heads={self.num_heads}')
+    if self.head_dim % 2:
+      raise InputError(f'model.head_dim={self.head_dim} must be even: rotary embeddings turn pairs')
+    if self.window is not None and self.window < 1:
+      raise InputError(f'model.window={self.window} must be at least 1 token, or None')
+
+  def check_mesh(self, fsdp: int, tensor: int):
+    """Raises InputError where a mesh of these sizes cannot split this model's weights."""
+    for name, size in (('num_kv_heads', tensor), ('ffn_dim', tensor), ('vocab_size', tensor), ('dim', fsdp * tensor)):
+      if getattr(self, name) % size:
+        raise InputError(f'model.{name}={getattr(self, name)} is not divisible by {size} (mesh.fsdp={fsdp}, '
+                         f'mesh.tensor={tensor}): choose other mesh sizes')  # fmt: skip
+
+  @property
+  def num_params(self) -> int:
+    """Number of weights, the embedding table included."""
+    attention = 2 * self.dim * self.head_dim * (self.num_heads + self.num_kv_heads)
+    block = attention + 3 * self.dim * self.ffn_dim + 2 * self.dim
+    tables = (1 if self.tie_embeddings else 2) * self.vocab_size * self.dim
+    return self.num_layers * block + tables + self.dim
+
+  def train_flops_per_token(self, length: int) -> float:
+    """Model FLOPs to train on one token of a row of `length` tokens; recomputation is not counted.
+
+    6 for each weight that multiplies (2 forward, 4 backward; the embedding lookup multiplies nothing, a tied table
+    multiplies as the head) and 6 * layers * length * heads * head_dim for causal attention: 12 (two products, 2 + 4
+    FLOPs) times the length/2 keys that an average token sees.
+    """
+    lookup = 0 if self.tie_embeddings else self.vocab_size * self.dim
+    attention = 6 * self.num_layers * length * self.num_heads * self.head_dim
+    return 6 * (self.num_params - lookup) + attention

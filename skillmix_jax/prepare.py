@@ -1,0 +1,249 @@
+"""Turns dialogs and plain text into training data: tokens, and which of them are trained.
+
+  python -m skillmix_jax.prepare --dialogs=k1.jsonl,k2.jsonl --code='src/**/*.py' --wet='crawl/*.warc.wet.gz' \\
+      --tokenizer=llama-13b/tokenizer --template=llama2 --length=1024 --rows=64000 --out=data/k12
+
+Any source may be left out. Dialogs are JSONL, one {"id", "messages": [{"role", "content"}, ...], "meta": {"k": 2}}
+a line; the answers and their end tokens are trained, the rest is context. Documents of --code, --wet and --text
+(JSONL of {"text": ...}, or tfds:NAME:SPLIT for a dataset that tensorflow-datasets has prepared) are joined and
+chopped into rows of --length tokens, all of them trained.
+
+A dialog longer than --length loses its end, and then its last answer has no end token. That is counted per k and
+printed; it is refused where it befalls more than --max_cut of the dialogs, or where nothing is left of an answer.
+
+A share of dialogs and documents (--held_out) is set apart by a hash of the content, to measure the loss on. The
+same input gives the same bytes. docs/data.md describes the files; `skillmix_jax.view` shows what is in them.
+"""
+
+import hashlib
+import json
+import pathlib
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from absl import flags
+from rich import box
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from skillmix_jax import command
+from skillmix_jax.data import chat, records, rows, sources, tokenizer
+from skillmix_jax.errors import InputError
+
+FLAGS = flags.FLAGS
+SECONDS_BETWEEN_LINES = 10  # of progress in a log
+
+
+class Reporter:
+  """A line per source on a terminal; in a log a line now and then."""
+
+  def __init__(self, console: Console):
+    self._console, self._start, self._next_line = console, time.monotonic(), time.monotonic() + SECONDS_BETWEEN_LINES
+    self._tokens: Counter = Counter()
+    self._tasks: dict[str, TaskID] = {}
+    self._bar = Progress(
+      SpinnerColumn(), TextColumn('{task.description}'), TimeElapsedColumn(), console=console, transient=True
+    )
+
+  def __enter__(self):
+    if self._console.is_terminal:
+      self._bar.start()
+    return self
+
+  def __exit__(self, *_):
+    self._bar.stop()
+
+  def update(self, name: str, documents: int, rows: int, tokens: int):
+    """`tokens` is how many were added."""
+    self._tokens[name] += tokens
+    total, seconds = self._tokens.total(), time.monotonic() - self._start
+    line = f'{name}: {documents:,} read, {rows:,} rows, {self._tokens[name]:,} tokens'
+    if self._console.is_terminal:
+      if name not in self._tasks:
+        self._tasks[name] = self._bar.add_task('', total=None)
+      self._bar.update(self._tasks[name], description=f'{line} ({total / seconds:,.0f} tokens/s)')
+    elif time.monotonic() >= self._next_line:
+      self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+      self._console.print(f'{line}; {total / seconds:,.0f} tokens/s', highlight=False)
+
+
+def text_sources(folder, encoder, length, held_out, *, code, wet, text, languages) -> list[rows.TextSource]:
+  """The text sources that are given, in the order of the manifest."""
+  counts: dict[str, Counter] = {name: Counter() for name in records.TEXT_SOURCES}
+  given = {
+    'code': sources.code(code, counts['code']) if code else None,
+    'wet': sources.wet(wet, languages, counts['wet']) if wet else None,
+    'text': sources.text(text) if text else None,
+  }
+  return [
+    rows.TextSource(folder, name, documents, counts[name], encoder, length, held_out)
+    for name, documents in given.items()
+    if documents is not None
+  ]
+
+
+def prepare(
+  *,
+  out: str | pathlib.Path,
+  tokenizer_path: str | pathlib.Path,
+  template: str,
+  length: int = 1024,
+  dialogs: Sequence[str] = (),
+  code: str = '',
+  wet: str = '',
+  text: Sequence[str] = (),
+  max_rows: int = 0,
+  languages: Sequence[str] = (),
+  max_cut: float = 0.5,
+  held_out: float = 0.01,
+) -> dict:
+  """Writes the folder `out` and returns its manifest; the arguments are the command's flags.
+
+  The folder appears when it is complete. An earlier output in its place is replaced, anything else is not.
+
+  Raises:
+    InputError: something in the input is wrong.
+  """
+  if not (dialogs or code or wet or text):
+    raise InputError('nothing to prepare: give --dialogs, --code, --wet or --text')
+  encoder = tokenizer.load(tokenizer_path)
+  out = pathlib.Path(out).absolute()
+  part = out.with_name(f'.{out.name}.part')
+  _check_out(out, part)
+  try:
+    with Reporter(Console()) as progress:
+      cuts = rows.Cuts(length)
+      done: list[rows.Source] = []
+      lengths: list[int] = []
+      if dialogs:
+        source, lengths = rows.write_dialogs(
+          part, sources.dialogs(dialogs), encoder, template, cuts, held_out, progress.update
+        )
+        cuts.check(max_cut)
+        done.append(source)
+      documents = text_sources(part, encoder, length, held_out, code=code, wet=wet, text=text, languages=languages)
+      rows.write_text(documents, max_rows, progress.update)
+      done.extend(documents)
+    encoder.save(part / 'tokenizer')
+    np.save(part / 'lengths.npy', np.asarray(lengths, np.int32), allow_pickle=False)
+    manifest = _manifest(done, cuts, encoder, template, length)
+    (part / 'manifest.json').write_text(json.dumps(manifest, indent=2) + '\n', encoding='utf-8')
+    _move_into_place(part, out)
+  finally:
+    shutil.rmtree(part, ignore_errors=True)
+  return manifest
+
+
+def _check_out(out: pathlib.Path, part: pathlib.Path):
+  if out.exists() and not (out / 'manifest.json').is_file() and (not out.is_dir() or any(out.iterdir())):
+    raise InputError(f'--out={out} exists and is no output of prepare: give another folder, or remove it')
+  try:
+    shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
+    part.mkdir(parents=True)
+  except OSError as error:
+    raise InputError(f'cannot write --out={out}: {error.strerror}') from error
+
+
+def _move_into_place(part: pathlib.Path, out: pathlib.Path):
+  old = out.with_name(f'.{out.name}.old')
+  if out.exists():
+    shutil.rmtree(old, ignore_errors=True)
+    out.rename(old)
+  part.rename(out)
+  shutil.rmtree(old, ignore_errors=True)
+
+
+def _manifest(done: Sequence[rows.Source], cuts: rows.Cuts, encoder, template: str, length: int) -> dict:
+  counts = {source.name: source.close() for source in done}
+  training = {
+    'template': {'name': template, 'trailing_blank': chat.TRAILING_BLANK[template]},
+    'tokenizer': {
+      'kind': encoder.kind,
+      'sha256': encoder.sha256,
+      'vocab_size': encoder.vocab_size,
+      'bos_id': encoder.bos_id,
+      'eos_id': encoder.eos_id,
+    },
+    'length': length,
+    'vocab_size': encoder.vocab_size,
+    'token_dtype': records.token_dtype(encoder.vocab_size).name,
+  }
+  content = {source.name: source.sha256() for source in done}
+  fingerprint = hashlib.sha256(json.dumps([training, content], sort_keys=True).encode()).hexdigest()
+  return {
+    'format': records.FORMAT,
+    'fingerprint': fingerprint,
+    **training,
+    'sources': counts,
+    'cuts': {k: dict(counts) for k, counts in sorted(cuts.by_k.items())},
+  }
+
+
+def show(manifest: dict, console: Console):
+  """The tables that end the command."""
+  table = Table(box=box.SIMPLE_HEAD)
+  for name in ('source', 'rows', 'tokens', 'trained', 'held-out rows', 'documents', 'notes'):
+    table.add_column(name, justify='left' if name in ('source', 'notes') else 'right')
+  for name, counts in manifest['sources'].items():
+    notes = ', '.join(
+      f'{key.replace("_", " ")}: {n:,}' for key, n in counts.items() if key.startswith(('skip', 'kept'))
+    )
+    shown = ('train_rows', 'tokens', 'trained_tokens', 'held_out_rows', 'documents')
+    table.add_row(name, *(f'{counts[key]:,}' for key in shown), notes)
+  console.print(table)
+  if manifest['cuts']:
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ('k', 'dialogs', 'with a cut answer', 'trained tokens lost'):
+      table.add_column(name, justify='right')
+    for k, counts in manifest['cuts'].items():
+      share = counts['cut'] / counts['dialogs']
+      table.add_row(k, f'{counts["dialogs"]:,}', f'{counts["cut"]:,} ({share:.0%})', f'{counts["lost_tokens"]:,}')
+    console.print(table)
+
+
+def main():
+  for name in ('tokenizer', 'template', 'out'):
+    if not FLAGS[name].value:
+      raise InputError(f'--{name} is missing; see --help for an example')
+  manifest = prepare(
+    out=FLAGS.out,
+    tokenizer_path=FLAGS.tokenizer,
+    template=FLAGS.template,
+    length=FLAGS.length,
+    dialogs=FLAGS.dialogs,
+    code=FLAGS.code,
+    wet=FLAGS.wet,
+    text=FLAGS.text,
+    max_rows=FLAGS.rows,
+    languages=FLAGS.languages,
+    max_cut=FLAGS.max_cut,
+    held_out=FLAGS.held_out,
+  )
+  console = Console()
+  show(manifest, console)
+  console.print(
+    f'written to {FLAGS.out}; look at it: python -m skillmix_jax.view --data={FLAGS.out}', soft_wrap=True, markup=False
+  )
+
+
+if __name__ == '__main__':
+  # Defined here and not on import, since several commands call a flag --rows.
+  flags.DEFINE_list('dialogs', [], 'JSONL files of dialogs, with commas between them')
+  flags.DEFINE_string('code', '', 'pattern of source files, for example "src/**/*.py"')
+  flags.DEFINE_string('wet', '', 'pattern of Common Crawl WET files')
+  flags.DEFINE_list('text', [], 'JSONL files of {"text": ...} and tfds:NAME:SPLIT, with commas between them')
+  flags.DEFINE_string('tokenizer', None, 'folder with tokenizer.model or tokenizer.json')
+  flags.DEFINE_enum('template', None, sorted(chat.TEMPLATES), 'chat template of the model')
+  flags.DEFINE_integer('length', 1024, 'tokens of a row', lower_bound=2)
+  flags.DEFINE_string('out', None, 'folder to write')
+  flags.DEFINE_integer(
+    'rows', 0, 'stop at so many text rows, in equal shares from the text sources; 0: all', lower_bound=0
+  )
+  flags.DEFINE_list('languages', [], 'keep WET pages in one of these (eng,deu,...); default: all')
+  flags.DEFINE_float('max_cut', 0.5, 'largest share of dialogs whose answer may be cut', lower_bound=0, upper_bound=1)
+  flags.DEFINE_float('held_out', 0.01, 'share of documents and dialogs to hold out', lower_bound=0, upper_bound=1)
+  command.run(main)

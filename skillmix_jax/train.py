@@ -1,0 +1,272 @@
+"""Fine-tunes a decoder on dialogs (loss on the answers only) mixed with code and web text.
+
+    python -m skillmix_jax.train --config=configs/tiny.py --config.data.path=DATA
+    python -m skillmix_jax.train --config=configs/llama13b.py:D12 --config.mesh.fsdp=4
+
+The same command again continues where the run stopped, with exactly the steps that it would have taken. SIGTERM
+saves and exits with code 85: run the same command again. Any key of the config can be set on the command line
+(--config.steps=20); configs/common.py lists them with their meaning. A run starts from the first of these that is
+there: its own workdir, the weights that model.init_from names, random weights.
+
+Writes into the workdir (default runs/<config>): config.json, run.json, tokenizer/, metrics.jsonl, TensorBoard
+events, checkpoints/<step>/{params,opt}, compile_cache/.
+"""
+
+import math
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import flags
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict, config_flags
+
+from skillmix_jax import command, workdir
+from skillmix_jax.checkpoint import Checkpoints, load_params, parse_reference
+from skillmix_jax.data import mixture as mixtures
+from skillmix_jax.data.records import Data, open_data
+from skillmix_jax.errors import PREEMPTED, InputError
+from skillmix_jax.loss import Loss
+from skillmix_jax.mesh import initialize_distributed, make_mesh, place_batch
+from skillmix_jax.metrics import Throughput, Writer, peak_flops
+from skillmix_jax.models import decoder
+from skillmix_jax.models.config import Config
+from skillmix_jax.optimizer import Optimizer
+from skillmix_jax.step import State, measure, train_step
+
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'the experiment, for example configs/llama13b.py:D12')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'folder of the run; default runs/<config>, with its argument')
+
+
+def default_workdir(config_flag: str) -> Path:
+  """configs/llama13b.py:D12 -> runs/llama13b-D12."""
+  path, _, argument = config_flag.partition(':')
+  return Path('runs') / '-'.join(filter(None, (Path(path).stem, argument)))
+
+
+def check_numbers(config: ConfigDict):
+  """Raises InputError for a number that makes no sense by itself."""
+  flat = workdir.flatten(config.to_dict())
+  at_least_1 = ('steps', 'accumulation', 'log_every', 'checkpoint.every', 'held_out.every')
+  for name in (*at_least_1, 'data.dialogs', 'data.text_rows', 'held_out.rows'):
+    smallest = int(name in at_least_1)
+    if flat[name] < smallest:
+      raise InputError(f'{name}={flat[name]} must be at least {smallest}')
+  if config.data.dialogs + config.data.text_rows == 0:
+    raise InputError('data.dialogs=0 and data.text_rows=0: a step needs rows')
+
+
+def model_config(config: ConfigDict, data: Data) -> Config:
+  """The decoder of this run: its shape from model.init_from, else from the config and the data."""
+  model = config.model.to_dict()
+  reference = model.pop('init_from')
+  if model['attention'] == 'auto':
+    model['attention'] = 'cudnn' if jax.default_backend() == 'gpu' else 'xla'
+  if reference:
+    source, _ = parse_reference(reference)
+    saved = workdir.read_config(source)
+    workdir.check_same_data(reference, saved['data_identity'], data.manifest, ('tokenizer', 'template'))
+    shape = saved['model'] | {name: model[name] for name in ('dtype', 'remat', 'attention')}
+    cfg = Config(**{name: value for name, value in shape.items() if name != 'init_from'})
+    if data.vocab_size > cfg.vocab_size or data.length > cfg.max_positions:
+      raise InputError(
+        f'{reference} has {cfg.vocab_size} tokens and {cfg.max_positions} positions, but the data in '
+        f'{config.data.path} has {data.vocab_size} tokens and rows of {data.length}: prepare it again to fit'
+      )
+    return cfg
+  model['vocab_size'] = data.vocab_size if model['vocab_size'] is None else model['vocab_size']
+  model['max_positions'] = data.length if model['max_positions'] is None else model['max_positions']
+  if data.vocab_size > model['vocab_size'] or data.length > model['max_positions']:
+    raise InputError(
+      f'model.vocab_size={model["vocab_size"]} and model.max_positions={model["max_positions"]} are too small for '
+      f'the data: {data.vocab_size} tokens, rows of {data.length}; leave them out and the data decides'
+    )
+  return Config(**model)
+
+
+def make_mixture(config: ConfigDict, data: Data, mesh: jax.sharding.Mesh) -> mixtures.Mixture:
+  """The batches of this run, padded so that every device has equally many rows in every accumulation step."""
+  mixture = mixtures.Mixture(
+    data, seed=config.seed, dialogs=config.data.dialogs, text_rows=config.data.text_rows,
+    packing=config.data.packing, steps=config.steps,
+  )  # fmt: skip
+  devices = mesh.shape['data'] * mesh.shape['fsdp']
+  if devices > mixture.rows_needed:
+    raise InputError(
+      f'mesh.data * mesh.fsdp = {devices} devices, but a step has only {mixture.rows_needed} rows: '
+      'raise data.dialogs or data.text_rows, or give devices to mesh.tensor'
+    )
+  piece = devices * config.accumulation
+  return mixture.with_rows(-(-mixture.rows_needed // piece) * piece)
+
+
+def start_state(config: ConfigDict, cfg: Config, like: State, checkpoints: Checkpoints, mesh, make_opt):
+  """The state to start from and its step: own workdir, then model.init_from, then random weights."""
+  latest = checkpoints.latest
+  if latest is not None:
+    return checkpoints.restore(latest, like, mesh), latest
+  if config.model.init_from:
+    params = load_params(*parse_reference(config.model.init_from), like.params, mesh)
+  else:
+    params = decoder.init(cfg, config.seed)
+  return State(params, make_opt(params)), 0
+
+
+class HeldOut:
+  """Mean cross entropy of the held-out rows of every source."""
+
+  def __init__(self, data: Data, rows: int, batch_rows: int, loss: Loss, mesh: jax.sharding.Mesh):
+    """`rows`: of each source at most; they are measured `batch_rows` at a time."""
+    self._measure = jax.jit(partial(measure, loss=loss))
+    self._batches = {}
+    for source in data.sources('held_out') if rows else ():
+      batch = mixtures.held_out(data, source, rows)
+      num = len(batch['tokens'])
+      pad = -num % batch_rows
+      padded = {name: np.pad(x, [(0, pad)] + [(0, 0)] * (x.ndim - 1)) for name, x in batch.items()}
+      pieces = range(0, num + pad, batch_rows)
+      self._batches[source] = [
+        place_batch(mesh, {name: x[i : i + batch_rows] for name, x in padded.items()}) for i in pieces
+      ]
+
+  def __call__(self, params) -> dict[str, float]:
+    """{'held_out_loss_<source>': nats per trained token}."""
+    results = {}
+    for source, batches in self._batches.items():
+      sums = [self._measure(params, batch) for batch in batches]
+      total, count = (math.fsum(float(x) for x in column) for column in zip(*sums))
+      results[f'held_out_loss_{source}'] = total / count
+    return results
+
+
+def train(config: ConfigDict, folder: Path) -> int:
+  """Runs or continues one experiment in `folder`; returns the exit code.
+
+  Raises:
+    InputError: the config, the data or the folder is wrong; raised before anything is compiled.
+  """
+  # What the user gave, checked before anything costs time.
+  check_numbers(config)
+  if not config.data.path:
+    raise InputError('data.path is not set: give --config.data.path=DATA, a folder written by skillmix_jax.prepare')
+  loss, optimizer = Loss(**config.loss), Optimizer(**config.optimizer)
+  data = open_data(config.data.path)
+  loss.check_length(data.length)
+  initialize_distributed()
+  mesh = make_mesh(**config.mesh)
+  cfg = model_config(config, data)
+  cfg.check_mesh(mesh.shape['fsdp'], mesh.shape['tensor'])
+  mixture = make_mixture(config, data, mesh)
+  resolved = config.to_dict() | {'data_identity': workdir.data_identity(data.manifest)}
+  resolved['model'] = {'init_from': config.model.init_from} | cfg.__dict__
+  workdir.check_continues(folder, resolved)
+
+  if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
+    jax.config.update('jax_compilation_cache_dir', str(folder.absolute() / 'compile_cache'))
+  main_process = jax.process_index() == 0
+  with jax.set_mesh(mesh), Checkpoints(folder, config.checkpoint.keep) as checkpoints:
+    tx = optimizer.transform(config.steps)
+    make_opt = jax.jit(tx.init)
+    like_params = decoder.abstract(cfg)
+    like = State(like_params, jax.eval_shape(make_opt, like_params))
+    checkpoints.check_disk(like)
+    if main_process:
+      workdir.record_start(folder, resolved, Path(config.data.path) / 'tokenizer', list(mesh.devices.flat))
+    state, start = start_state(config, cfg, like, checkpoints, mesh, make_opt)
+    if start >= config.steps:
+      print(f'{folder} already holds step {start} of {config.steps}: nothing to do', file=sys.stderr)
+      return 0
+
+    # The step, and what is said about it.
+    options = {'xla_gpu_deterministic_ops': True} if config.deterministic and jax.default_backend() == 'gpu' else None
+    step_fn = jax.jit(
+      partial(train_step, tx=tx, loss=loss, accumulation=config.accumulation, packed=config.data.packing),
+      donate_argnums=0, compiler_options=options,
+    )  # fmt: skip
+    rates = optimizer.learning_rates(config.steps)
+    num_positions = mixture.num_rows * data.length
+    held_out = HeldOut(data, config.held_out.rows, mixture.num_rows, loss, mesh)
+    peak = peak_flops(mesh.devices.flat[0].device_kind)
+    clock = Throughput(cfg.train_flops_per_token(data.length), mesh.size, peak)
+    writer = Writer(folder, start, config.steps) if main_process else None
+    say_start(cfg, mesh, mixture, data, start, config.steps)
+
+    def write(row):
+      if writer is not None:
+        writer.write(row)
+
+    def report(step, metrics):
+      """Waits for a step, and stops the run where its numbers are not finite."""
+      values = {name: float(x) for name, x in metrics.items()}
+      clock.count(num_positions, values.pop('trained_tokens'))
+      if not (math.isfinite(values['loss']) and math.isfinite(values['grad_norm'])):
+        raise FloatingPointError(f'step {step}: loss {values["loss"]}, gradient norm {values["grad_norm"]}')
+      if writer is not None:
+        writer.advance(step, values['loss'])
+      if step == 1 or step % config.log_every == 0 or step == config.steps:
+        shown = {name: values[name] if math.isfinite(values[name]) else None for name in sorted(values)}
+        write({'step': step, **shown, 'learning_rate': float(rates(step - 1)), **clock.read()})
+
+    try:
+      if start == 0 and (losses := held_out(state.params)):
+        write({'step': 0, **losses})
+      pending = None  # the step that the devices are working on; it is read when the next one is queued
+      for g, batch in mixtures.iterate(mixture, start, config.steps):
+        step = g + 1
+        state, metrics = step_fn(state, place_batch(mesh, batch))
+        if pending is not None:
+          report(*pending)
+        pending = (step, metrics)
+        preempted = multihost_utils.reached_preemption_sync_point(step)
+        last = step == config.steps
+        measuring = last or step % config.held_out.every == 0
+        saving = last or preempted or step % config.checkpoint.every == 0
+        if not (measuring or saving):
+          continue
+        # Rows go to disk before the checkpoint does: whoever resumes from it finds them all.
+        report(*pending)
+        pending = None
+        clock.pause()
+        if measuring and (losses := held_out(state.params)):
+          write({'step': step, **losses})
+        if saving:
+          checkpoints.save(step, state)
+        if preempted:
+          print(f'SIGTERM: step {step} is being saved; run the same command again', file=sys.stderr, flush=True)
+          return PREEMPTED
+    except FloatingPointError as error:
+      good = checkpoints.latest
+      where = f'the last good checkpoint is step {good}' if good is not None else 'no checkpoint was saved before'
+      print(f'error: {error}: not finite, stopped; {where} in {folder}', file=sys.stderr, flush=True)
+      return 1
+    finally:
+      if writer is not None:
+        writer.close()
+  print(f'done: step {config.steps} in {folder}', file=sys.stderr, flush=True)
+  return 0
+
+
+def say_start(cfg: Config, mesh, mixture, data: Data, start: int, steps: int):
+  """One paragraph in the log: what runs, on what, from where."""
+  if jax.process_index():
+    return
+  where = f'continues after step {start}' if start else 'starts'
+  shape = ' x '.join(f'{name} {size}' for name, size in mesh.shape.items())
+  print(
+    f'{where}, to step {steps}: {cfg.num_params:,} weights ({cfg.dtype} compute, {cfg.attention} attention) on '
+    f'{mesh.size} x {mesh.devices.flat[0].device_kind} ({shape}); a step is {mixture.num_rows} rows x {data.length} '
+    f'tokens; held out: {", ".join(data.sources("held_out")) or "nothing"}',
+    file=sys.stderr, flush=True,
+  )  # fmt: skip
+
+
+def main() -> int:
+  config = _CONFIG.value
+  return train(config, Path(_WORKDIR.value) if _WORKDIR.value else default_workdir(flags.FLAGS['config'].config_filename))
+
+
+if __name__ == '__main__':
+  command.run(main, config_flag='config')

@@ -1,0 +1,150 @@
+"""The decoder computes what transformers computes, however it is laid out."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from from_torch import our_config, to_ours, torch_model
+
+from skillmix_jax.errors import InputError
+from skillmix_jax.mesh import make_mesh, place_batch
+from skillmix_jax.models import attention, decoder
+
+B, T = 8, 32
+
+
+def rows(vocab_size: int = 160, length: int = T) -> dict[str, np.ndarray]:
+  tokens = np.random.default_rng(0).integers(0, vocab_size, (B, length)).astype(np.int32)
+  return {'tokens': tokens, 'positions': np.tile(np.arange(length, dtype=np.int32), (B, 1))}
+
+
+@jax.jit
+def logits(model, tokens, positions, segments=None):
+  return model(tokens, positions, segments) @ model.head()
+
+
+def run(cfg, theirs, mesh_shape=(1, 1, 1), batch=None):
+  mesh = make_mesh(*mesh_shape)
+  with jax.set_mesh(mesh):
+    batch = place_batch(mesh, batch or rows())
+    return np.asarray(logits(to_ours(theirs, cfg), *batch.values()))
+
+
+@pytest.mark.parametrize(
+  ('kind', 'overrides'),
+  [
+    ('llama', {}),
+    ('llama', {'num_key_value_heads': 4, 'tie_word_embeddings': True}),
+    ('mistral', {'rope_parameters': {'rope_type': 'default', 'rope_theta': 1e6}, 'num_key_value_heads': 1}),
+    ('mistral', {'sliding_window': 5, 'vocab_size': 96, 'hidden_size': 32, 'num_attention_heads': 2}),
+  ],
+)
+def test_logits_equal_transformers(kind, overrides):
+  theirs = torch_model(kind, **overrides)
+  cfg = our_config(theirs)
+  batch = rows(cfg.vocab_size)
+  with torch.no_grad():
+    expected = theirs(torch.from_numpy(batch['tokens']).long()).logits.numpy().reshape(B * T, -1)
+  assert np.abs(expected).max() > 0.5
+  np.testing.assert_allclose(run(cfg, theirs, batch=batch), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize('mesh_shape', [(8, 1, 1), (1, 8, 1), (2, 2, 2)])
+def test_sharded_logits_equal_those_of_one_device(mesh_shape):
+  theirs = torch_model('llama')
+  cfg = our_config(theirs)
+  np.testing.assert_allclose(run(cfg, theirs, mesh_shape), run(cfg, theirs), atol=2e-5)
+
+
+def test_scan_over_layers_equals_a_loop():
+  theirs = torch_model('mistral', num_hidden_layers=3)
+  cfg = our_config(theirs)
+  mesh = make_mesh(1, 1, 1)
+  with jax.set_mesh(mesh):
+    model, batch = to_ours(theirs, cfg), place_batch(mesh, rows())
+
+    @jax.jit
+    def loop(model, tokens, positions):
+      cos, sin = decoder.rotations(positions, cfg.head_dim, cfg.rope_theta)
+      x = model._embed(tokens)
+      for i in range(cfg.num_layers):
+        block = jax.tree.map(lambda w: w[i], model.blocks)  # noqa: B023
+        x = block(cfg, x, cos, sin, None)
+      return decoder.rms_norm(x, model.norm[...], cfg.norm_eps) @ model.head()
+
+    np.testing.assert_allclose(logits(model, *batch.values()), loop(model, *batch.values()), atol=1e-5)
+
+
+@pytest.mark.parametrize('remat', ['save_qkv', 'save_qkv_context', 'none'])
+def test_what_is_kept_for_the_backward_pass_does_not_change_gradients(remat):
+  theirs = torch_model('llama')
+  full = our_config(theirs)
+  mesh = make_mesh(1, 1, 1)
+  with jax.set_mesh(mesh):
+    batch = place_batch(mesh, rows())
+    gradient = jax.jit(jax.grad(lambda model: (logits(model, *batch.values()) ** 2).mean()))
+    one, other = (gradient(to_ours(theirs, dataclasses.replace(full, remat=r))) for r in ('full', remat))
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other)):
+      np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_packed_logits_equal_unpacked_logits():
+  theirs = torch_model('llama')
+  cfg = our_config(theirs)
+  lone = rows(length=12)
+  packed = {
+    'tokens': np.concatenate([lone['tokens'][:4], lone['tokens'][4:]], axis=1),
+    'positions': np.concatenate([lone['positions'][:4], lone['positions'][4:]], axis=1),
+    'segments': np.repeat([[1, 2]], 12, axis=1).repeat(4, axis=0).astype(np.int32),
+  }
+  separate = run(cfg, theirs, batch=lone).reshape(8, 12, -1)
+  together = run(cfg, theirs, batch=packed).reshape(4, 24, -1)
+  np.testing.assert_allclose(together[:, :12], separate[:4], atol=1e-5)
+  np.testing.assert_allclose(together[:, 12:], separate[4:], atol=1e-5)
+
+
+@pytest.mark.parametrize('window', [None, 3, 70, 200])
+@pytest.mark.parametrize('segmented', [False, True])
+def test_chunked_attention_equals_jax_nn(window, segmented):
+  length = 2 * attention.CHUNK + 37
+  keys = jax.random.split(jax.random.key(1), 3)
+  q = jax.random.normal(keys[0], (2, length, 4, 8))
+  k, v = (jax.random.normal(key, (2, length, 2, 8)) for key in keys[1:])
+  segments = jnp.sort(jax.random.randint(keys[0], (2, length), 0, 4)) if segmented else None
+  with jax.set_mesh(make_mesh(1, 1, 1)):
+    attend = jax.jit(partial(attention.attend, window=window, implementation='xla'))
+    ours = attend(q, k, v, segments)
+  mask = None if segments is None else segments[:, None, :, None] == segments[:, None, None, :]
+  local = None if window is None else (window - 1, 0)
+  expected = jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=True, local_window_size=local)
+  np.testing.assert_allclose(ours, expected, atol=2e-6)
+
+
+def test_parameter_count_and_flops_agree_with_the_arrays():
+  cfg = our_config(torch_model('llama'))
+  with jax.set_mesh(make_mesh(1, 1, 1)):
+    model = decoder.abstract(cfg)
+  assert cfg.num_params == sum(x.size for x in jax.tree.leaves(model))
+  matrices = cfg.num_params - 160 * 64
+  assert cfg.train_flops_per_token(T) == 6 * matrices + 12 * 2 * (T / 2) * 4 * 16
+
+
+@pytest.mark.parametrize(
+  ('change', 'said'),
+  [
+    ({'remat': 'most'}, 'model.remat'), ({'num_kv_heads': 3}, 'num_kv_heads=3'), ({'window': 0}, 'model.window=0'),
+    ({'dtype': 'float16'}, 'model.dtype'), ({'dim': 0}, 'model.dim=0'), ({'head_dim': 15}, 'model.head_dim=15'),
+  ],
+)  # fmt: skip
+def test_impossible_models_are_named(change, said):
+  with pytest.raises(InputError, match=said):
+    dataclasses.replace(our_config(torch_model('llama')), **change)
+
+
+def test_a_mesh_that_does_not_divide_the_model_is_refused():
+  with pytest.raises(InputError, match='num_kv_heads=2'):
+    our_config(torch_model('llama')).check_mesh(fsdp=1, tensor=4)

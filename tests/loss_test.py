@@ -1,0 +1,68 @@
+"""Masked cross entropy, its chunks, and the two terms."""
+
+import jax
+import numpy as np
+import pytest
+import torch
+
+from skillmix_jax.errors import InputError
+from skillmix_jax.loss import Loss, scale_weights, token_losses
+from skillmix_jax.mesh import make_mesh
+
+B, T, D, V = 4, 12, 16, 40
+
+
+def arrays():
+  rng = np.random.default_rng(0)
+  hidden = rng.normal(size=(B * T, D)).astype(np.float32)
+  head = rng.normal(size=(D, V)).astype(np.float32)
+  targets = rng.integers(0, V, (B, T)).astype(np.int32)
+  weights = (rng.random((B, T)) < 0.5).astype(np.float32)
+  return hidden, head, targets, weights, np.array([False, False, True, True])
+
+
+@pytest.mark.parametrize('chunks', [1, 3, 12])
+def test_losses_and_gradients_equal_torch(chunks):
+  hidden, head, targets, weights, _ = arrays()
+  with jax.set_mesh(make_mesh(1, 1, 1)):
+    total = lambda hidden, head: (token_losses(hidden, head, targets, chunks) * weights).sum()
+    losses = jax.jit(token_losses, static_argnums=3)(hidden, head, targets, chunks)
+    grads = jax.jit(jax.grad(total, argnums=(0, 1)))(hidden, head)
+  inputs = [torch.tensor(x, requires_grad=True) for x in (hidden, head)]
+  logits = inputs[0] @ inputs[1]
+  expected = torch.nn.functional.cross_entropy(logits, torch.tensor(targets).long().reshape(-1), reduction='none')
+  np.testing.assert_allclose(losses.reshape(-1), expected.detach(), atol=1e-5)
+  (expected * torch.tensor(weights).reshape(-1)).sum().backward()
+  for ours, theirs in zip(grads, inputs):
+    np.testing.assert_allclose(ours, theirs.grad, atol=1e-5)
+
+
+def test_two_terms_are_means_over_their_own_tokens():
+  _, _, _, weights, is_text = arrays()
+  scaled = scale_weights(Loss(text_weight=0.5), weights, is_text)
+  np.testing.assert_allclose(scaled[:2].sum(), 1, rtol=1e-6)
+  np.testing.assert_allclose(scaled[2:].sum(), 0.5, rtol=1e-6)
+  assert len(np.unique(np.asarray(scaled[:2]))) == 2  # 0 and 1/N
+
+
+def test_per_token_weighs_every_trained_token_alike():
+  _, _, _, weights, is_text = arrays()
+  scaled = scale_weights(Loss(kind='per_token'), weights, is_text)
+  np.testing.assert_allclose(scaled, weights / weights.sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ('settings', 'said'),
+  [
+    ({'kind': 'mean'}, 'loss.kind'), ({'text_weight': -1.0}, 'text_weight'), ({'chunks': 0}, 'chunks'),
+    ({'kind': 'per_token', 'text_weight': 0.1}, 'no meaning'), ({'text_weight': float('nan')}, 'text_weight'),
+  ],
+)  # fmt: skip
+def test_impossible_losses_are_named(settings, said):
+  with pytest.raises(InputError, match=said):
+    Loss(**settings)
+
+
+def test_chunks_that_do_not_divide_a_row_are_refused():
+  with pytest.raises(InputError, match='must divide the row length of the data, 100'):
+    Loss(chunks=8).check_length(100)
