@@ -28,7 +28,7 @@ demo: setup  ## prepare, view and train a tiny model on data made on the spot: n
 	$(python) -m skillmix_jax.prepare --dialogs=demo/raw/dialogs.jsonl \
 	  --code="$$($(python) -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')/*.py" \
 	  --wet='demo/raw/*.warc.wet.gz' --tokenizer=demo/raw/tokenizer --template=mistral \
-	  --length=512 --rows=200 --out=demo/data
+	  --length=512 --rows=200 --held_out=0.1 --out=demo/data
 	$(python) -m skillmix_jax.view --data=demo/data --rows=2 --html=demo/view.html
 	$(python) -m skillmix_jax.train --config=configs/tiny.py --config.data.path=demo/data --workdir=demo/run \
 	  --config.steps=60

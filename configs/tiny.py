@@ -1,6 +1,6 @@
 """A random model of 2 layers x 64 for a first run and for tests: minutes on two CPU cores, 1 to 8 devices.
 
-    python -m skillmix_jax.train --config=configs/tiny.py --config.data.path=DATA
+python -m skillmix_jax.train --config=configs/tiny.py --config.data.path=DATA
 """
 
 from configs import common

@@ -6,7 +6,7 @@ writes, into the folder --out,
 
     dialogs.jsonl              two-round dialogs that ask for a text with k = 1, 2 or 3 language skills
     pages-00000.warc.wet.gz    short pages in the format of Common Crawl's plain-text files
-    tokenizer/tokenizer.model  a sentencepiece model with 2,000 pieces, trained on these texts and on Python's own sources
+    tokenizer/tokenizer.model  a sentencepiece model with 2,000 pieces, trained on these texts and on Python itself
 
 The texts are composed from small tables: they are good for seeing that everything runs, not for a result. The same
 --seed gives the same dialogs and pages.
@@ -101,7 +101,7 @@ TOPICS = {
   'gardening': ('gardening', 'the greenhouse', ['rake', 'spade', 'trowel'], ['seedling', 'pumpkin', 'hedge']),
   'bread baking': ('baking', 'the bakery', ['oven', 'peel', 'mixer'], ['dough', 'loaf', 'crust']),
   'beekeeping': ('beekeeping', 'the orchard', ['smoker', 'veil', 'ladder'], ['hive', 'honeycomb', 'swarm']),
-  'night trains': ('travelling', 'the station', ['lantern', 'whistle', 'ticket'], ['carriage', 'platform', 'timetable']),
+  'night trains': ('travelling', 'the station', ['lantern', 'whistle', 'ticket'], ['carriage', 'platform', 'signal']),
   'pottery': ('pottery', 'the studio', ['kiln', 'wheel', 'sponge'], ['bowl', 'glaze', 'teapot']),
   'stargazing': ('stargazing', 'the observatory', ['telescope', 'map', 'tripod'], ['comet', 'crater', 'galaxy']),
   'bookbinding': ('bookbinding', 'the workshop', ['needle', 'press', 'brush'], ['spine', 'cover', 'page']),
@@ -111,8 +111,8 @@ TOPICS = {
 }
 
 IMAGES = [
-  'an old clock', 'a patient teacher', 'a locked door', 'a quiet river', 'a bridge between neighbours', 'a sleeping cat',
-  'a letter without a stamp', 'a map of small decisions', 'a candle in a draught', 'a choir of one',
+  'an old clock', 'a patient teacher', 'a locked door', 'a quiet river', 'a bridge between neighbours',
+  'a sleeping cat', 'a letter without a stamp', 'a map of small decisions', 'a candle in a draught', 'a choir of one',
 ]  # fmt: skip
 SAME_SOUND = {
   'b': 'big brown', 'c': 'clean copper', 'd': 'damp dusty', 'f': 'fine familiar', 'g': 'good grey', 'h': 'heavy humble',

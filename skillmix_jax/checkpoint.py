@@ -52,8 +52,8 @@ def parse_reference(reference: str) -> tuple[Path, int]:
   Raises:
     InputError: there is no such folder, or it has no such checkpoint.
   """
-  match = re.fullmatch(r'(.*?)(?:@(\d+))?', reference)
-  workdir, step = Path(match[1]), match[2]
+  name, _, step = reference.rpartition('@') if re.search(r'@\d+$', reference) else (reference, '', None)
+  workdir = Path(name)
   steps = steps_in(workdir)
   if not steps:
     raise InputError(f'{workdir}: no checkpoint there (expected {workdir / FOLDER}/<step>)')

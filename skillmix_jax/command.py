@@ -33,8 +33,11 @@ def run(main: Callable[[], int | None], config_flag: str | None = None):
       sys.exit(0)
     try:
       rest = flags.FLAGS(argv)
-      if config_flag is not None and flags.FLAGS[config_flag].value is None:
-        raise InputError(f'--{config_flag}=FILE is missing, for example --{config_flag}=configs/tiny.py')
+      if config_flag is not None:
+        config = flags.FLAGS[config_flag].value
+        if config is None:
+          raise InputError(f'--{config_flag}=FILE is missing, for example --{config_flag}=configs/tiny.py')
+        config.to_dict()  # a config that could not be loaded says so only when it is read
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, ImportError, SyntaxError) as error:
       _fail(error)
     if len(rest) > 1:

@@ -54,10 +54,10 @@ class Optimizer:
     """Learning rate of update i, counted from 0, in a run of `steps` updates (which may be fewer than the warm-up)."""
 
     def rate(count):
-      decay = 1.0
-      if self.schedule == 'linear':
-        decay = jnp.maximum(0, steps - count) / max(1, steps - self.warmup_steps)
-      return self.learning_rate * jnp.where(count < self.warmup_steps, count / max(1, self.warmup_steps), decay)
+      warmup = count / max(1, self.warmup_steps)
+      linear = jnp.maximum(0, steps - count) / max(1, steps - self.warmup_steps)
+      after = linear if self.schedule == 'linear' else 1.0
+      return self.learning_rate * jnp.where(count < self.warmup_steps, warmup, after)
 
     return rate
 
@@ -89,7 +89,7 @@ def _on_whole_matrices(tx: optax.GradientTransformation) -> optax.GradientTransf
 
   def update(grads, state, params):
     gather = lambda tree: jax.tree.map(lambda x: jax.reshard(x, P()), tree)
-    split = lambda tree, like: jax.tree.map(lambda x, l: jax.reshard(x, jax.typeof(l).sharding.spec), tree, like)
+    split = lambda tree, like: jax.tree.map(lambda x, y: jax.reshard(x, jax.typeof(y).sharding.spec), tree, like)
     updates, new_state = tx.update(gather(grads), gather(state), gather(params))
     return split(updates, grads), split(new_state, state)
 

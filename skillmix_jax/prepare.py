@@ -55,7 +55,8 @@ class Reporter:
     return self
 
   def __exit__(self, *_):
-    self._bar.stop()
+    if self._console.is_terminal:
+      self._bar.stop()
 
   def update(self, name: str, documents: int, rows: int, tokens: int):
     """`tokens` is how many were added."""

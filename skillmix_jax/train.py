@@ -168,6 +168,9 @@ def train(config: ConfigDict, folder: Path) -> int:
     jax.config.update('jax_compilation_cache_dir', str(folder.absolute() / 'compile_cache'))
   main_process = jax.process_index() == 0
   with jax.set_mesh(mesh), Checkpoints(folder, config.checkpoint.keep) as checkpoints:
+    if (checkpoints.latest or 0) >= config.steps:
+      print(f'{folder} already holds step {checkpoints.latest} of {config.steps}: nothing to do', file=sys.stderr)
+      return 0
     tx = optimizer.transform(config.steps)
     make_opt = jax.jit(tx.init)
     like_params = decoder.abstract(cfg)
@@ -176,9 +179,6 @@ def train(config: ConfigDict, folder: Path) -> int:
     if main_process:
       workdir.record_start(folder, resolved, Path(config.data.path) / 'tokenizer', list(mesh.devices.flat))
     state, start = start_state(config, cfg, like, checkpoints, mesh, make_opt)
-    if start >= config.steps:
-      print(f'{folder} already holds step {start} of {config.steps}: nothing to do', file=sys.stderr)
-      return 0
 
     # The step, and what is said about it.
     options = {'xla_gpu_deterministic_ops': True} if config.deterministic and jax.default_backend() == 'gpu' else None
@@ -264,8 +264,8 @@ def say_start(cfg: Config, mesh, mixture, data: Data, start: int, steps: int):
 
 
 def main() -> int:
-  config = _CONFIG.value
-  return train(config, Path(_WORKDIR.value) if _WORKDIR.value else default_workdir(flags.FLAGS['config'].config_filename))
+  folder = _WORKDIR.value or default_workdir(config_flags.get_config_filename(flags.FLAGS['config']))
+  return train(_CONFIG.value, Path(folder))
 
 
 if __name__ == '__main__':

@@ -123,8 +123,9 @@ def show_rows(console: Console, rows: dict[int, tuple[str, Row]]):
   console.print(table)
   for number, (title, row) in rows.items():
     console.print(Panel(row.text(), title=Text(f'row {number}: {title}'), title_align='left'))
-  legend = Text('carries loss', LOSS).append('  ').append('context', CONTEXT).append('  ').append('<control>', CONTROL)
-  console.print(legend.append('  ').append('</control that carries loss>', TRAINED_CONTROL))
+  legend = Text('carries loss', LOSS).append('  ').append('context', CONTEXT).append('  ')
+  legend.append('control token', CONTROL).append('  ').append('control token that carries loss', TRAINED_CONTROL)
+  console.print(legend)
 
 
 def show_checks(console: Console, results: list[checks.Check]):

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -27,9 +28,9 @@ MAY_CHANGE = (
 )  # fmt: skip
 
 
-def flatten(tree: dict, prefix: str = '') -> dict[str, object]:
+def flatten(tree: dict, prefix: str = '') -> dict[str, Any]:
   """{'a': {'b': 1}} -> {'a.b': 1}."""
-  flat: dict[str, object] = {}
+  flat: dict[str, Any] = {}
   for name, value in tree.items():
     flat |= flatten(value, f'{prefix}{name}.') if isinstance(value, dict) else {prefix + name: value}
   return flat

@@ -14,9 +14,10 @@ import tokenizers
 # template tags inside the text, whitespace runs, bytes outside of the vocabulary, characters of many code points.
 FRAGMENTS = (
   'What is 2+2?', 'the  a', 'Answer: the moon sings', '</s>', '<s>', '[INST]', '[/INST]', '<<SYS>>', '<0x0A>',
-  '▁', 'def f(x):\n    if x:\n\t\treturn  x\n', 'é🙂日本語', '👩‍👩‍👧', 'e\u0301 ｆｕｌｌ', '\u202eabc', '😀' * 3, '1,000.5',
-  "don't", '…', 'x' * 40, 'a\r\nb', '\x00', '  - item\n  - item', '{"k": 2}', 'ﬁ', 'Ünïcödé',
+  '▁', 'def f(x):\n    if x:\n\t\treturn  x\n', 'é🙂日本語', '👩‍👩‍👧', 'e\u0301 ｆｕｌｌ', '\u202eabc', '😀' * 3,
+  '1,000.5', "don't", '…', 'x' * 40, 'a\r\nb', '\x00', '  - item\n  - item', '{"k": 2}', 'ﬁ', 'Ünïcödé',
 )  # fmt: skip
+WORDS = ('sun', 'moon', 'river', 'stone', 'laughs', 'sings', 'falls', 'silver', 'bright', 'storm', 'again', 'home')
 EDGES = ('', '', ' ', '\n', '  ', '\n\n', '\t', ' \n ')
 
 
@@ -64,8 +65,7 @@ def bpe_folder(folder: pathlib.Path, specials=('<s>', '</s>'), config: dict | No
 
 def two_rounds(rng: random.Random, number: int, k: int = 2, words: int = 12) -> dict:
   """One line of a dialogs file, in plain words."""
-  vocabulary = 'sun moon river stone laughs sings falls like a the silver bright storm and yet never again home'.split()
-  text = lambda: ' '.join(rng.choices(vocabulary, k=rng.randint(words // 2, words)))
+  text = lambda: ' '.join(rng.choices(WORDS, k=rng.randint(words // 2, words)))
   roles = ['user', 'assistant'] * 2
   return {
     'id': f'dialog-{number}',

@@ -6,8 +6,8 @@ from data_fixtures import bpe_folder, two_rounds, write_jsonl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skillmix_jax.data.mixture import Mixture, held_out, iterate
-from skillmix_jax.data.records import open_data
+from skillmix_jax.data.mixture import Mixture, _batch, _Order, held_out, iterate
+from skillmix_jax.data.records import Dialog, open_data
 from skillmix_jax.errors import InputError
 from skillmix_jax.prepare import prepare
 
@@ -56,8 +56,6 @@ def test_a_batch_depends_on_seed_data_and_step_alone(data, tmp_path):
 
 def test_the_order_is_the_one_that_earlier_runs_had():
   # A change here makes every run in progress see other data after it resumes.
-  from skillmix_jax.data.mixture import _Order
-
   assert _Order(10, '0/abc/dialogs')(8, 23).tolist() == [5, 7, 8, 2, 9, 5, 7, 0, 1, 3, 6, 4, 4, 8, 6]
 
 
@@ -179,3 +177,10 @@ def test_data_without_dialogs_or_text_says_what_to_change(data, tmp_path):
   dialogs_only = _make(tmp_path / 'b', dialogs=[str(data.path.parent / 'dialogs.jsonl')])
   with pytest.raises(InputError, match=r'--text, or set data\.text_rows=0'):
     Mixture(dialogs_only, seed=0, dialogs=1, text_rows=1)
+
+
+def test_the_first_token_of_a_segment_is_never_a_target():
+  everything = lambda n: Dialog(np.arange(1, n + 1, dtype=np.int32), np.ones(n, bool), 'x')
+  batch = _batch([[everything(3), everything(2)]], np.zeros((0, 8), np.int32), num_rows=1, length=8, bos_id=1)
+  assert batch['segments'].tolist() == [[1, 1, 1, 2, 2, 0, 0, 0]]
+  assert batch['weights'].tolist() == [[1, 1, 0, 1, 0, 0, 0, 0]]

@@ -21,7 +21,9 @@ def test_the_papers_schedule_by_hand():
     np.testing.assert_allclose(rates(step), rate, rtol=1e-6)
 
 
-@pytest.mark.parametrize(('schedule', 'steps', 'warmup'), [('constant', 100, 64), ('linear', 100, 20), ('linear', 9, 0)])
+@pytest.mark.parametrize(
+  ('schedule', 'steps', 'warmup'), [('constant', 100, 64), ('linear', 100, 20), ('linear', 9, 0)]
+)
 def test_every_step_equals_transformers_schedule(schedule, steps, warmup):
   dummy = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=3e-4)
   theirs = (
@@ -44,7 +46,7 @@ def test_clipping_scales_the_gradient_to_the_norm():
   tx = Optimizer(learning_rate=1.0, warmup_steps=0, clip=0.5).transform(1)
   grads = {'w': jnp.array([3.0, 4.0])}
   state = tx.update(grads, tx.init(grads), grads)[1]
-  moment = [x for x in jax.tree.leaves(state) if x.shape == (2,)][0]
+  moment = next(x for x in jax.tree.leaves(state) if x.shape == (2,))
   np.testing.assert_allclose(moment, 0.1 * np.array([0.3, 0.4]), rtol=1e-5)
 
 

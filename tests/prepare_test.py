@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from data_fixtures import bpe_folder, two_rounds, write_jsonl, write_wet
 
+from skillmix_jax import prepare as command
 from skillmix_jax.data import records, rows, sources
 from skillmix_jax.data.records import open_data
 from skillmix_jax.errors import InputError
@@ -219,6 +220,17 @@ def test_a_cut_dialog_keeps_its_beginning_and_gets_no_end_token(inputs, tmp_path
   assert sum(counts['dialogs'] for counts in by_k.values()) == 60
 
 
+def test_a_dialog_of_exactly_the_length_is_not_cut():
+  cuts = rows.Cuts(length=4)
+  cuts.add('f:1', 'a', '1', np.array([False, True, True, True]))
+  cuts.check(max_cut=0)
+  cuts.add('f:2', 'b', '1', np.array([False, False, True, True, True]))
+  assert cuts.by_k == {'1': {'dialogs': 2, 'cut': 1, 'lost_tokens': 1}}
+  cuts.check(max_cut=0.5)
+  with pytest.raises(InputError, match='50% of the dialogs'):
+    cuts.check(max_cut=0.4)
+
+
 def test_the_fingerprint_changes_with_what_is_trained_only(inputs, tmp_path):
   rng = random.Random(0)
   dialogs = write_jsonl(tmp_path / 'x.jsonl', [two_rounds(rng, i, words=8) for i in range(20)])
@@ -372,6 +384,13 @@ def test_the_command_answers_bad_input_with_one_line_and_exit_code_2(inputs, tmp
   done = _run(*good, f'--out={tmp_path / "d"}', flag)
   assert done.returncode == 2
   assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith('error: ') and says in done.stderr
+
+
+def test_a_log_gets_a_line_now_and_then(inputs, tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(command, 'SECONDS_BETWEEN_LINES', 0)
+  _prepare(inputs, tmp_path / 'd', **_only(dialogs=[str(inputs / 'dialogs.jsonl')]))
+  lines = capsys.readouterr().out.splitlines()
+  assert len(lines) == 60 and lines[0].startswith('dialogs: 1 read, ') and lines[59].endswith(' tokens/s')
 
 
 def test_the_command_prints_what_it_wrote_and_the_next_command(inputs, tmp_path):

@@ -33,7 +33,7 @@ def test_every_text_survives_and_ids_are_below_vocab_size(folders, kind):
   texts = [fuzz_text(rng) for _ in range(200)]
   for text, ids in zip(texts, encoder.encode_batch(texts), strict=True):
     assert ids == encoder.encode(text)
-    assert 0 <= min(ids) and max(ids) < encoder.vocab_size
+    assert min(ids) >= 0 and max(ids) < encoder.vocab_size
     # sentencepiece knows no difference between '▁' and the blank that it stands for.
     assert encoder.decode(ids) == (text.replace('▁', ' ') if kind == 'sentencepiece' else text)
 

@@ -59,7 +59,8 @@ class Tokenizer:
 
   @property
   def adds_blank(self) -> bool:
-    return self.piece(self.encode('a')[0]).startswith('▁')
+    ids = self.encode('a')
+    return bool(ids) and self.piece(ids[0]).startswith('▁')
 
   def encode(self, text: str) -> list[int]:
     """Ids of `text`, without BOS and EOS; control tokens spelled out in it stay text."""

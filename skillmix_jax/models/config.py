@@ -54,7 +54,8 @@ class Config:
     for name, allowed in choices.items():
       if getattr(self, name) not in allowed:
         raise InputError(f'model.{name}={getattr(self, name)!r} is not one of {", ".join(allowed)}')
-    for name in ('vocab_size', 'max_positions', 'dim', 'num_layers', 'num_heads', 'num_kv_heads', 'head_dim', 'ffn_dim'):
+    widths = ('dim', 'num_heads', 'num_kv_heads', 'head_dim', 'ffn_dim')
+    for name in ('vocab_size', 'max_positions', 'num_layers', *widths):
       if getattr(self, name) < 1:
         raise InputError(f'model.{name}={getattr(self, name)} must be at least 1')
     if self.num_heads % self.num_kv_heads:

@@ -1,0 +1,48 @@
+"""What is wrong on the command line ends in one line that helps, and exit code 2."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TINY = '--config=configs/tiny.py'
+CASES = {
+  'wrong key': ([TINY, '--config.optimizer.learning_rat=1'], 'Did you mean "learning_rate"'),
+  'wrong group': ([TINY, '--config.optimiser.name=adam'], 'optimiser'),
+  'wrong type': ([TINY, '--config.steps=many'], 'steps'),
+  'unknown flag': ([TINY, '--confg.steps=3'], 'confg'),
+  'stray argument': ([TINY, 'steps=3'], "unexpected argument 'steps=3'"),
+  'no config': ([], '--config=FILE is missing'),
+  'no such config': (['--config=configs/tinny.py'], 'tinny.py'),
+  'no data': ([TINY, '--config.data.path=/nowhere/at/all'], 'python -m skillmix_jax.prepare'),
+  'wrong value': ([TINY, '--config.optimizer.name=sgd'], "optimizer.name='sgd' is not one of adam, muon"),
+}
+
+
+@pytest.fixture(scope='module')
+def answers():
+  """Exit code, stdout and stderr of every case; they run side by side."""
+  environment = os.environ | {'JAX_PLATFORMS': 'cpu'}
+  start = lambda arguments: subprocess.Popen(
+    [sys.executable, '-m', 'skillmix_jax.train', *arguments],
+    cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+  )  # fmt: skip
+  running = {name: start(arguments) for name, (arguments, _) in CASES.items()} | {'help': start(['--help'])}
+  return {name: (*process.communicate(timeout=120), process.returncode) for name, process in running.items()}
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_bad_command_lines_are_one_line_and_exit_code_2(answers, name):
+  _, said, code = answers[name]
+  assert code == 2, said
+  assert said.startswith('error: ') and said.count('\n') == 1
+  assert CASES[name][1] in said
+
+
+def test_help_teaches_and_is_no_error(answers):
+  said, errors, code = answers['help']
+  assert code == 0 and not errors
+  assert 'The same command again continues' in said and '--workdir' in said
