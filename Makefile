@@ -45,7 +45,7 @@ lint: setup  ## ruff and types
 	$(VENV)/bin/mypy
 
 bench: setup  ## the speed tables
-	$(python) benchmarks/run.py
+	PYTHONPATH=. $(python) benchmarks/run.py
 
 lock:  ## pins the newest versions again: run it with Python 3.11 on Linux x86-64
 	$(PYTHON) -m venv build/lock

@@ -20,7 +20,7 @@ from skillmix_jax.step import State, train_step
 B, T = 4, 512
 SIZES = Config(
   'llama', vocab_size=32_000, max_positions=T, dim=512, num_layers=6, num_heads=8, num_kv_heads=8, head_dim=64,
-  ffn_dim=1408, dtype='float32', remat='none',
+  ffn_dim=1408, dtype='float32', remat='save_qkv_context',
 )  # fmt: skip
 
 

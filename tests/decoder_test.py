@@ -79,7 +79,7 @@ def test_scan_over_layers_equals_a_loop():
     np.testing.assert_allclose(logits(model, *batch.values()), loop(model, *batch.values()), atol=1e-5)
 
 
-@pytest.mark.parametrize('remat', ['save_qkv', 'save_qkv_context', 'none'])
+@pytest.mark.parametrize('remat', ['save_qkv', 'save_qkv_context', 'save_all_matmuls'])
 def test_what_is_kept_for_the_backward_pass_does_not_change_gradients(remat):
   theirs = torch_model('llama')
   full = our_config(theirs)

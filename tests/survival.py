@@ -13,13 +13,13 @@ TIMED = ('tokens_per_second', 'trained_tokens_per_second', 'mfu')
 
 
 def start(folder: Path, data: Path, *overrides: str) -> subprocess.Popen:
-  """`python -m skillmix_jax.train` on configs/tiny.py with 4 CPU devices, in a process group of its own."""
+  """`python -m skillmix_jax.train` on configs/tiny.py with 2 CPU devices, in a process group of its own."""
   command = [
     sys.executable, '-m', 'skillmix_jax.train', '--config=configs/tiny.py', f'--config.data.path={data}',
     f'--workdir={folder}', '--config.log_every=1', '--config.steps=300', '--config.checkpoint.every=25',
     '--config.held_out.every=100', *overrides,
   ]  # fmt: skip
-  environment = os.environ | {'JAX_NUM_CPU_DEVICES': '4', 'JAX_PLATFORMS': 'cpu'}
+  environment = os.environ | {'JAX_NUM_CPU_DEVICES': '2', 'JAX_PLATFORMS': 'cpu'}
   root = Path(__file__).parent.parent
   return subprocess.Popen(
     command, cwd=root, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True

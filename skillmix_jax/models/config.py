@@ -4,7 +4,7 @@ import dataclasses
 
 from skillmix_jax.errors import InputError
 
-REMAT = ('full', 'save_qkv', 'save_qkv_context', 'none')
+REMAT = ('full', 'save_qkv', 'save_qkv_context', 'save_all_matmuls')
 ATTENTION = ('xla', 'cudnn')
 DTYPES = ('float32', 'bfloat16')
 
@@ -28,7 +28,8 @@ class Config:
     tie_embeddings: the output head is the embedding table.
     dtype: of the computation; the weights are always float32.
     remat: what a block keeps for its backward pass: 'full' recomputes everything, 'save_qkv' keeps the projected
-      queries, keys and values, 'save_qkv_context' also the attention's output, 'none' keeps all.
+      queries, keys and values, 'save_qkv_context' also the attention's output, 'save_all_matmuls' also the MLP's two
+      wide products.
     attention: 'xla' runs everywhere; 'cudnn' is NVIDIA's fused kernel.
   """
 

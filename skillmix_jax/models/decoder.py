@@ -26,7 +26,7 @@ POLICIES = {
   'full': jax.checkpoint_policies.nothing_saveable,
   'save_qkv': _names('qkv'),
   'save_qkv_context': _names('qkv', 'context'),
-  'none': jax.checkpoint_policies.everything_saveable,
+  'save_all_matmuls': _names('qkv', 'context', 'mlp'),
 }
 
 
@@ -98,7 +98,8 @@ class Block(nnx.Module):
   def mlp(self, x_MD):
     gate, up = (gather(w[...], x_MD.dtype, 'embed', 'ffn') for w in (self.gate, self.up))
     down = gather(self.down[...], x_MD.dtype, 'ffn', 'embed')
-    return jnp.matmul(jax.nn.silu(x_MD @ gate) * (x_MD @ up), down, out_sharding=spec('batch', None))
+    gated, lifted = (checkpoint_name(x_MD @ w, 'mlp') for w in (gate, up))
+    return jnp.matmul(jax.nn.silu(gated) * lifted, down, out_sharding=spec('batch', None))
 
 
 class Decoder(nnx.Module):
