@@ -41,7 +41,7 @@ def write_jsonl(path: Path, records: list[dict]) -> Path:
 
 @pytest.fixture(scope='session')
 def small_raw(tmp_path_factory) -> Path:
-  """32 dialogs, 60 documents and a byte-level BPE tokenizer of 320 pieces, all made on the spot."""
+  """32 dialogs, 60 documents and a byte-level BPE tokenizer of 304 pieces, all made on the spot."""
   folder = tmp_path_factory.mktemp('raw')
   write_jsonl(folder / 'dialogs.jsonl', [make_dialog(i) for i in range(32)])
   write_jsonl(folder / 'text.jsonl', [{'text': words(i, 80)} for i in range(100, 160)])
@@ -49,7 +49,7 @@ def small_raw(tmp_path_factory) -> Path:
   bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
   bpe.decoder = tokenizers.decoders.ByteLevel()
   trainer = tokenizers.trainers.BpeTrainer(
-    vocab_size=320, special_tokens=['<s>', '</s>'], initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    vocab_size=304, special_tokens=['<s>', '</s>'], initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet()
   )
   bpe.train_from_iterator([words(i, 40) + ' [INST] [/INST] improve it' for i in range(50)], trainer)
   (folder / 'tokenizer').mkdir()
