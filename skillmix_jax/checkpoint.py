@@ -114,6 +114,10 @@ class Checkpoints:
     items = {'params': _to_dict(state.params), 'opt': _to_dict(state.opt)}
     self._checkpointer.save_checkpointables_async(step, items, force=True)
 
+  def wait(self):
+    """Returns when the last save is complete."""
+    self._checkpointer.wait()
+
   def restore(self, step: int, like: State, mesh: jax.sharding.Mesh) -> State:
     """Reads one checkpoint onto any mesh; `like` has the shapes, dtypes and shardings."""
     like = _on_mesh(like, mesh)
