@@ -32,6 +32,7 @@ demo: setup  ## prepare, view and train a tiny model on data made on the spot: n
 	$(python) -m skillmix_jax.view --data=demo/data --rows=2 --html=demo/view.html
 	$(python) -m skillmix_jax.train --config=configs/tiny.py --config.data.path=demo/data --workdir=demo/run \
 	  --config.steps=60
+	@echo 'Look at demo/view.html (what was trained) and demo/run/metrics.jsonl (how the losses fell).'
 
 test: setup  ## the default tests: on the CPU, with pip packages only
 	$(python) -m pytest -n auto --maxprocesses=4 --dist=loadfile

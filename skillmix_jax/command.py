@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from skillmix_jax.errors import BAD_INPUT, InputError
+from skillmix_jax.errors import BAD_INPUT, INTERRUPTED, InputError
 
 
 def _fail(message: object):
@@ -52,5 +52,8 @@ def run(main: Callable[[], int | None], config_flag: str | None = None):
       return main()
     except InputError as error:
       _fail(error)
+    except KeyboardInterrupt:
+      print('interrupted', file=sys.stderr)
+      sys.exit(INTERRUPTED)
 
   app.run(guarded, flags_parser=parse)

@@ -2,6 +2,7 @@
 
 BAD_INPUT = 2  # the user's input or configuration is wrong; one line on stderr says what to do
 PREEMPTED = 85  # SIGTERM arrived, the state is saved: run the same command again
+INTERRUPTED = 130  # Ctrl-C, as shells count it
 
 
 class InputError(ValueError):

@@ -25,7 +25,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict, config_flags
 
 from skillmix_jax import command, workdir
-from skillmix_jax.checkpoint import Checkpoints, load_params, parse_reference
+from skillmix_jax.checkpoint import Checkpoints, load_params, parse_reference, steps_in
 from skillmix_jax.data import mixture as mixtures
 from skillmix_jax.data.records import Data, open_data
 from skillmix_jax.errors import PREEMPTED, InputError
@@ -162,7 +162,8 @@ def train(config: ConfigDict, folder: Path) -> int:
   mixture = make_mixture(config, data, mesh)
   resolved = config.to_dict() | {'data_identity': workdir.data_identity(data.manifest)}
   resolved['model'] = {'init_from': config.model.init_from} | cfg.__dict__
-  workdir.check_continues(folder, resolved)
+  if steps_in(folder):  # a run that saved nothing has nothing to lose
+    workdir.check_continues(folder, resolved)
 
   if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
     jax.config.update('jax_compilation_cache_dir', str(folder.absolute() / 'compile_cache'))

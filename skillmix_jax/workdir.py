@@ -67,9 +67,7 @@ def check_same_data(where: str, theirs: dict, ours: dict, names: tuple[str, ...]
 
 
 def check_continues(workdir: Path, config: dict):
-  """Raises InputError where `config` is not a continuation of the run in `workdir`; does nothing for a new folder."""
-  if not (workdir / 'config.json').exists():
-    return
+  """Raises InputError where `config` is not a continuation of the run in `workdir`, saying what differs."""
   saved = read_config(workdir)
   check_same_data(str(workdir), saved['data_identity'], config['data_identity'], ('template', 'tokenizer', 'length'))
   check_same_data(str(workdir), saved['data_identity'], config['data_identity'], ('fingerprint',))

@@ -10,9 +10,11 @@ import pytest
 import torch
 from from_torch import our_config, to_ours, torch_model
 
+from configs import llama13b, mistral7b
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import make_mesh, place_batch
 from skillmix_jax.models import attention, decoder
+from skillmix_jax.models.config import Config
 
 B, T = 8, 32
 
@@ -131,6 +133,13 @@ def test_parameter_count_and_flops_agree_with_the_arrays():
   assert cfg.num_params == sum(x.size for x in jax.tree.leaves(model))
   matrices = cfg.num_params - 160 * 64
   assert cfg.train_flops_per_token(T) == 6 * matrices + 12 * 2 * (T / 2) * 4 * 16
+
+
+@pytest.mark.parametrize(('config', 'published'), [(llama13b, 13_015_864_320), (mistral7b, 7_241_732_096)])
+def test_the_papers_models_have_their_published_sizes(config, published):
+  shape = config.get_config().model.to_dict() | {'vocab_size': 32_000, 'max_positions': 1024, 'attention': 'xla'}
+  del shape['init_from']
+  assert Config(**shape).num_params == published
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,14 @@ def test_the_folder_of_another_run_is_refused(small_data, uninterrupted, overrid
     train(make_config(small_data, **overrides), folder)
 
 
+def test_a_folder_in_which_nothing_was_saved_is_free(tmp_path, small_data):
+  with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+    patch.setattr('skillmix_jax.train.mixtures.iterate', lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    train(make_config(small_data), tmp_path)
+  assert (tmp_path / 'config.json').exists()
+  assert run(tmp_path, small_data, steps=1, seed=5)[1, 'loss'] > 0
+
+
 def test_changed_data_is_refused_by_what_changed(tmp_path, small_raw, small_data, uninterrupted):
   folder, _ = uninterrupted
   dialogs = write_jsonl(tmp_path / 'more.jsonl', [make_dialog(i) for i in range(33)])
