@@ -199,17 +199,22 @@ def train(config: ConfigDict, folder: Path) -> int:
       if writer is not None:
         writer.write(row)
 
-    def report(step, metrics):
-      """Waits for a step, and stops the run where its numbers are not finite."""
+    def finish(step, metrics, measuring=False):
+      """Waits for a step, stops the run where its numbers are not finite, and writes its row."""
       values = {name: float(x) for name, x in metrics.items()}
       clock.count(num_positions, values.pop('trained_tokens'))
       if not (math.isfinite(values['loss']) and math.isfinite(values['grad_norm'])):
         raise FloatingPointError(f'step {step}: loss {values["loss"]}, gradient norm {values["grad_norm"]}')
       if writer is not None:
         writer.advance(step, values['loss'])
-      if step == 1 or step % config.log_every == 0 or step == config.steps:
-        shown = {name: values[name] if math.isfinite(values[name]) else None for name in sorted(values)}
-        write({'step': step, **shown, 'learning_rate': float(rates(step - 1)), **clock.read()})
+      if not (measuring or step == 1 or step % config.log_every == 0):
+        return
+      shown = {name: x if math.isfinite(x) else None for name, x in sorted(values.items())}
+      row = {'step': step, **shown, 'learning_rate': float(rates(step - 1)), **clock.read()}
+      if measuring:
+        clock.pause()
+        row |= held_out(state.params)
+      write(row)
 
     try:
       if start == 0 and (losses := held_out(state.params)):
@@ -219,7 +224,7 @@ def train(config: ConfigDict, folder: Path) -> int:
         step = g + 1
         state, metrics = step_fn(state, place_batch(mesh, batch))
         if pending is not None:
-          report(*pending)
+          finish(*pending)
         pending = (step, metrics)
         preempted = multihost_utils.reached_preemption_sync_point(step)
         last = step == config.steps
@@ -227,12 +232,10 @@ def train(config: ConfigDict, folder: Path) -> int:
         saving = last or preempted or step % config.checkpoint.every == 0
         if not (measuring or saving):
           continue
-        # Rows go to disk before the checkpoint does: whoever resumes from it finds them all.
-        report(*pending)
+        # The row goes to disk before the checkpoint does: whoever resumes from it finds them all.
+        finish(*pending, measuring)
         pending = None
         clock.pause()
-        if measuring and (losses := held_out(state.params)):
-          write({'step': step, **losses})
         if saving:
           checkpoints.save(step, state)
         if preempted:
