@@ -37,6 +37,11 @@ from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer
 from skillmix_jax.step import State, measure, train_step
 
+MEMORY_ADVICE = (
+  'try, in this order: model.remat=full, more devices on mesh.fsdp, a larger accumulation, '
+  'optimizer.mu_dtype=bfloat16, fewer data.text_rows; on GPUs also XLA_PYTHON_CLIENT_MEM_FRACTION=.95'
+)
+
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'the experiment, for example configs/llama13b.py:D12')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'folder of the run; default runs/<config>, with its argument')
 
@@ -65,6 +70,8 @@ def model_config(config: ConfigDict, data: Data) -> Config:
   reference = model.pop('init_from')
   if model['attention'] == 'auto':
     model['attention'] = 'cudnn' if jax.default_backend() == 'gpu' else 'xla'
+  if model['attention'] == 'cudnn' and jax.default_backend() != 'gpu':
+    raise InputError(f'model.attention=cudnn needs an NVIDIA GPU, this is {jax.default_backend()}: use auto or xla')
   if reference:
     source, _ = parse_reference(reference)
     saved = workdir.read_config(source)
@@ -162,6 +169,10 @@ def train(config: ConfigDict, folder: Path) -> int:
   mixture = make_mixture(config, data, mesh)
   resolved = config.to_dict() | {'data_identity': workdir.data_identity(data.manifest)}
   resolved['model'] = {'init_from': config.model.init_from} | cfg.__dict__
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise InputError(f'--workdir={folder} cannot be made: {error.strerror}') from None
   if steps_in(folder):  # a run that saved nothing has nothing to lose
     workdir.check_continues(folder, resolved)
 
@@ -179,44 +190,45 @@ def train(config: ConfigDict, folder: Path) -> int:
     checkpoints.check_disk(like)
     if main_process:
       workdir.record_start(folder, resolved, Path(config.data.path) / 'tokenizer', list(mesh.devices.flat))
-    state, start = start_state(config, cfg, like, checkpoints, mesh, make_opt)
-
-    # The step, and what is said about it.
-    options = {'xla_gpu_deterministic_ops': True} if config.deterministic and jax.default_backend() == 'gpu' else None
-    step_fn = jax.jit(
-      partial(train_step, tx=tx, loss=loss, accumulation=config.accumulation, packed=config.data.packing),
-      donate_argnums=0, compiler_options=options,
-    )  # fmt: skip
-    rates = optimizer.learning_rates(config.steps)
-    num_positions = mixture.num_rows * data.length
-    held_out = HeldOut(data, config.held_out.rows, mixture.num_rows, loss, mesh)
-    peak = peak_flops(mesh.devices.flat[0].device_kind)
-    clock = Throughput(cfg.train_flops_per_token(data.length), mesh.size, peak)
-    writer = Writer(folder, start, config.steps) if main_process else None
-    say_start(cfg, mesh, mixture, data, start, config.steps)
-
-    def write(row):
-      if writer is not None:
-        writer.write(row)
-
-    def finish(step, metrics, measuring=False):
-      """Waits for a step, stops the run where its numbers are not finite, and writes its row."""
-      values = {name: float(x) for name, x in metrics.items()}
-      clock.count(num_positions, values.pop('trained_tokens'))
-      if not (math.isfinite(values['loss']) and math.isfinite(values['grad_norm'])):
-        raise FloatingPointError(f'step {step}: loss {values["loss"]}, gradient norm {values["grad_norm"]}')
-      if writer is not None:
-        writer.advance(step, values['loss'])
-      if not (measuring or step == 1 or step % config.log_every == 0):
-        return
-      shown = {name: x if math.isfinite(x) else None for name, x in sorted(values.items())}
-      row = {'step': step, **shown, 'learning_rate': float(rates(step - 1)), **clock.read()}
-      if measuring:
-        clock.pause()
-        row |= held_out(state.params)
-      write(row)
-
+    writer = None
     try:
+      state, start = start_state(config, cfg, like, checkpoints, mesh, make_opt)
+
+      # The step, and what is said about it.
+      options = {'xla_gpu_deterministic_ops': True} if config.deterministic and jax.default_backend() == 'gpu' else None
+      step_fn = jax.jit(
+        partial(train_step, tx=tx, loss=loss, accumulation=config.accumulation, packed=config.data.packing),
+        donate_argnums=0, compiler_options=options,
+      )  # fmt: skip
+      rates = optimizer.learning_rates(config.steps)
+      num_positions = mixture.num_rows * data.length
+      held_out = HeldOut(data, config.held_out.rows, mixture.num_rows, loss, mesh)
+      peak = peak_flops(mesh.devices.flat[0].device_kind)
+      clock = Throughput(cfg.train_flops_per_token(data.length), mesh.size, peak)
+      writer = Writer(folder, start, config.steps) if main_process else None
+      say_start(cfg, mesh, mixture, data, start, config.steps)
+
+      def write(row):
+        if writer is not None:
+          writer.write(row)
+
+      def finish(step, metrics, measuring=False):
+        """Waits for a step, stops the run where its numbers are not finite, and writes its row."""
+        values = {name: float(x) for name, x in metrics.items()}
+        clock.count(num_positions, values.pop('trained_tokens'))
+        if not (math.isfinite(values['loss']) and math.isfinite(values['grad_norm'])):
+          raise FloatingPointError(f'step {step}: loss {values["loss"]}, gradient norm {values["grad_norm"]}')
+        if writer is not None:
+          writer.advance(step, values['loss'])
+        if not (measuring or step == 1 or step % config.log_every == 0):
+          return
+        shown = {name: x if math.isfinite(x) else None for name, x in sorted(values.items())}
+        row = {'step': step, **shown, 'learning_rate': float(rates(step - 1)), **clock.read()}
+        if measuring:
+          clock.pause()
+          row |= held_out(state.params)
+        write(row)
+
       if start == 0 and (losses := held_out(state.params)):
         write({'step': 0, **losses})
       pending = None  # the step that the devices are working on; it is read when the next one is queued
@@ -245,6 +257,11 @@ def train(config: ConfigDict, folder: Path) -> int:
       good = checkpoints.latest
       where = f'the last good checkpoint is step {good}' if good is not None else 'no checkpoint was saved before'
       print(f'error: {error}: not finite, stopped; {where} in {folder}', file=sys.stderr, flush=True)
+      return 1
+    except jax.errors.JaxRuntimeError as error:
+      if 'RESOURCE_EXHAUSTED' not in str(error):
+        raise
+      print(f'error: out of device memory; {MEMORY_ADVICE}\n{error}', file=sys.stderr, flush=True)
       return 1
     finally:
       if writer is not None:

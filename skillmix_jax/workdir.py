@@ -83,7 +83,6 @@ def check_continues(workdir: Path, config: dict):
 
 def record_start(workdir: Path, config: dict, tokenizer: Path, devices: list[jax.Device]):
   """Writes config.json and tokenizer/, and adds this start to run.json."""
-  workdir.mkdir(parents=True, exist_ok=True)
   _write_json(workdir / 'config.json', config)
   if not (workdir / 'tokenizer').exists():
     shutil.copytree(tokenizer, workdir / 'tokenizer')

@@ -166,6 +166,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, small_data, capsys):
     ({'model__vocab_size': 10}, 'too small for the data: 304 tokens'),
     ({'model__init_from': '/nowhere'}, 'no checkpoint there'),
     ({'checkpoint__keep': 0}, 'checkpoint.keep=0'),
+    ({'model__attention': 'cudnn'}, 'needs an NVIDIA GPU'),
     ({'data__path': None}, 'data.path is not set'),
     ({'data__path': '/nowhere/data'}, 'skillmix_jax.prepare'),
   ],
@@ -213,6 +214,21 @@ def test_changed_data_is_refused_by_what_changed(tmp_path, small_raw, small_data
     if name == 'template':
       with pytest.raises(InputError, match='another template'):
         train(make_config(tmp_path / name, model__init_from=str(folder)), tmp_path / 'run')
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path, small_data):
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(InputError, match='cannot be made'):
+    train(make_config(small_data), tmp_path / 'file' / 'run')
+
+
+def test_running_out_of_memory_ends_with_advice(tmp_path, small_data, monkeypatch, capsys):
+  def too_large(*args):
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 40986628232 bytes.')
+
+  monkeypatch.setattr('skillmix_jax.train.place_batch', too_large)
+  assert train(make_config(small_data, held_out__rows=0), tmp_path) == 1
+  assert 'model.remat=full' in capsys.readouterr().err
 
 
 def test_a_full_disk_is_said_before_training(tmp_path, small_data, monkeypatch):
