@@ -33,9 +33,11 @@ def peak_flops(device_kind: str) -> float | None:
 class Throughput:
   """Rates between two readings; what happens while paused (compiling, measuring, saving) is not counted."""
 
-  def __init__(self, flops_per_position: float, num_devices: int, peak: float | None):
-    """`flops_per_position`: model FLOPs to train on one position; `peak`: FLOP/s of one device or None."""
-    self._flops, self._num_devices, self._peak = flops_per_position, num_devices, peak
+  def __init__(self, num_positions: int, flops_per_position: float, num_devices: int, peak: float | None):
+    """`num_positions`: of a step, padding included; `flops_per_position`: model FLOPs to train on one of them;
+    `peak`: FLOP/s of one device, or None."""
+    self._num_positions, self._flops = num_positions, flops_per_position
+    self._num_devices, self._peak = num_devices, peak
     self._since: float | None = None
     self._seconds = self._positions = self._trained = 0.0
 
@@ -45,10 +47,10 @@ class Throughput:
       self._seconds += time.perf_counter() - self._since
       self._since = None
 
-  def count(self, positions: int, trained: float):
-    """Counts one finished step; the step that starts the clock is not counted."""
+  def count(self, trained: float):
+    """Counts one finished step with so many trained tokens; the step that starts the clock is not counted."""
     if self._since is not None:
-      self._positions += positions
+      self._positions += self._num_positions
       self._trained += trained
     else:
       self._since = time.perf_counter()

@@ -15,8 +15,10 @@ events, checkpoints/<step>/{params,opt}, compile_cache/.
 import math
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -149,6 +151,39 @@ class HeldOut:
     return results
 
 
+class Report:
+  """Reads the numbers of a step when it is finished, and writes its row."""
+
+  def __init__(self, writer: Writer | None, clock: Throughput, rates: Callable[[int], Any], every: int):
+    """`writer`: None on all processes but one; `rates`: learning rate of an update; `every`: steps between rows."""
+    self._writer, self._clock, self._rates, self._every = writer, clock, rates, every
+
+  def write(self, row: dict):
+    if self._writer is not None:
+      self._writer.write(row)
+
+  def finish(self, step: int, metrics: dict, measure: Callable[[], dict] | None = None):
+    """Waits for a step; `measure` adds held-out losses to its row.
+
+    Raises:
+      FloatingPointError: its loss or gradient is not finite.
+    """
+    values = {name: float(x) for name, x in metrics.items()}
+    self._clock.count(values.pop('trained_tokens'))
+    if not (math.isfinite(values['loss']) and math.isfinite(values['grad_norm'])):
+      raise FloatingPointError(f'step {step}: loss {values["loss"]}, gradient norm {values["grad_norm"]}')
+    if self._writer is not None:
+      self._writer.advance(step, values['loss'])
+    if measure is None and step > 1 and step % self._every:
+      return
+    shown = {name: x if math.isfinite(x) else None for name, x in sorted(values.items())}
+    row = {'step': step, **shown, 'learning_rate': float(self._rates(step - 1)), **self._clock.read()}
+    if measure is not None:
+      self._clock.pause()
+      row |= measure()
+    self.write(row)
+
+
 def train(config: ConfigDict, folder: Path) -> int:
   """Runs or continues one experiment in `folder`; returns the exit code.
 
@@ -200,43 +235,21 @@ def train(config: ConfigDict, folder: Path) -> int:
         partial(train_step, tx=tx, loss=loss, accumulation=config.accumulation, packed=config.data.packing),
         donate_argnums=0, compiler_options=options,
       )  # fmt: skip
-      rates = optimizer.learning_rates(config.steps)
-      num_positions = mixture.num_rows * data.length
       held_out = HeldOut(data, config.held_out.rows, mixture.num_rows, loss, mesh)
       peak = peak_flops(mesh.devices.flat[0].device_kind)
-      clock = Throughput(cfg.train_flops_per_token(data.length), mesh.size, peak)
+      clock = Throughput(mixture.num_rows * data.length, cfg.train_flops_per_token(data.length), mesh.size, peak)
       writer = Writer(folder, start, config.steps) if main_process else None
+      report = Report(writer, clock, optimizer.learning_rates(config.steps), config.log_every)
       say_start(cfg, mesh, mixture, data, start, config.steps)
 
-      def write(row):
-        if writer is not None:
-          writer.write(row)
-
-      def finish(step, metrics, measuring=False):
-        """Waits for a step, stops the run where its numbers are not finite, and writes its row."""
-        values = {name: float(x) for name, x in metrics.items()}
-        clock.count(num_positions, values.pop('trained_tokens'))
-        if not (math.isfinite(values['loss']) and math.isfinite(values['grad_norm'])):
-          raise FloatingPointError(f'step {step}: loss {values["loss"]}, gradient norm {values["grad_norm"]}')
-        if writer is not None:
-          writer.advance(step, values['loss'])
-        if not (measuring or step == 1 or step % config.log_every == 0):
-          return
-        shown = {name: x if math.isfinite(x) else None for name, x in sorted(values.items())}
-        row = {'step': step, **shown, 'learning_rate': float(rates(step - 1)), **clock.read()}
-        if measuring:
-          clock.pause()
-          row |= held_out(state.params)
-        write(row)
-
       if start == 0 and (losses := held_out(state.params)):
-        write({'step': 0, **losses})
+        report.write({'step': 0, **losses})
       pending = None  # the step that the devices are working on; it is read when the next one is queued
       for g, batch in mixtures.iterate(mixture, start, config.steps):
         step = g + 1
         state, metrics = step_fn(state, place_batch(mesh, batch))
         if pending is not None:
-          finish(*pending)
+          report.finish(*pending)
         pending = (step, metrics)
         preempted = multihost_utils.reached_preemption_sync_point(step)
         last = step == config.steps
@@ -245,7 +258,7 @@ def train(config: ConfigDict, folder: Path) -> int:
         if not (measuring or saving):
           continue
         # The row goes to disk before the checkpoint does: whoever resumes from it finds them all.
-        finish(*pending, measuring)
+        report.finish(*pending, measure=partial(held_out, state.params) if measuring else None)
         pending = None
         clock.pause()
         if saving:
