@@ -16,6 +16,7 @@ run_time = [
   'grain>=0.2.18',
   'huggingface-hub>=2.4',
   'jax>=0.10.2',
+  'jinja2>=3.1.6',
   'ml_collections>=1.1.0',
   'numpy>=2.1',
   'optax>=0.2.8',

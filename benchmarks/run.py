@@ -15,6 +15,7 @@ from pathlib import Path
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
+import decode_speed
 import jax
 import mistral_common
 import train_speed
@@ -112,6 +113,22 @@ def flops() -> list[tuple[str, str, str]]:
   ]
 
 
+def decoding() -> list[tuple[str, str, str]]:
+  """Sampling against transformers' generate, and the cost of a longer cache."""
+  sizes = decode_speed.SIZES
+  rows = [
+    (
+      f'decoding, {sizes.num_params / 1e6:.0f} M weights, {result["rows"]} rows, float32',
+      f'{result["ours"]:.0f} tokens/s',
+      f'transformers + torch {result["theirs"]:.0f} tokens/s: {result["ratio"]:.2f} x',
+    )
+    for result in decode_speed.measure()
+  ]
+  times = decode_speed.cost_of_length()
+  text = ', '.join(f'{length}: {milliseconds:.1f}' for length, milliseconds in times.items())
+  return [*rows, ('ms for a token of 8 rows, by prompt length', text, '')]
+
+
 def main():
   console = Console()
   table = Table('what', 'ours', 'against', title=f'{os.cpu_count()} cores, jax {jax.__version__}')
@@ -124,7 +141,7 @@ def main():
   with tempfile.TemporaryDirectory() as folder:
     for row in input_speed(Path(folder)):
       table.add_row(*row)
-  for row in (compile_time(), *flops()):
+  for row in (*decoding(), compile_time(), *flops()):
     table.add_row(*row)
   console.print(table)
 

@@ -12,6 +12,9 @@ def get_config() -> ConfigDict:
   c.log_every = 10
   c.deterministic = False  # True: bit-equal repetition on GPUs as well, at some cost in speed
 
+  c.sample_every = 0  # steps; greedy answers to the prompts below go to W/samples/<step>.jsonl; 0: never
+  c.sample_prompts = ''  # a JSONL file of dialogs that end with a user message
+
   c.data = ConfigDict()
   c.data.path = config_dict.placeholder(str)  # a folder written by `python -m skillmix_jax.prepare`
   c.data.dialogs = 64  # dialogs in a step: C.2
@@ -44,7 +47,7 @@ def get_config() -> ConfigDict:
   c.mesh.data, c.mesh.fsdp, c.mesh.tensor = 1, -1, 1  # -1: the devices that are left
 
   c.model = ConfigDict()
-  c.model.init_from = ''  # a workdir W or W@step; empty: random weights of the shape below
+  c.model.init_from = ''  # a workdir W or W@step, a Hugging Face folder or ORG/NAME; empty: random weights
   c.model.vocab_size = config_dict.placeholder(int)  # None: as the data says
   c.model.max_positions = config_dict.placeholder(int)  # None: the row length of the data
   c.model.window = config_dict.placeholder(int)

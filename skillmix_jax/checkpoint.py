@@ -56,7 +56,10 @@ def parse_reference(reference: str) -> tuple[Path, int]:
   workdir = Path(name)
   steps = steps_in(workdir)
   if not steps:
-    raise InputError(f'{workdir}: no checkpoint there (expected {workdir / FOLDER}/<step>)')
+    raise InputError(
+      f'{workdir}: no checkpoint there (expected {workdir / FOLDER}/<step>); train one, or make it from Hugging Face '
+      f'weights: python -m skillmix_jax.convert --from_hf=ORG/NAME-or-DIR --checkpoint={workdir}'
+    )
   if step is not None and int(step) not in steps:
     raise InputError(f'{workdir} has no checkpoint of step {step}, only of {", ".join(map(str, steps))}')
   return workdir, steps[-1] if step is None else int(step)
@@ -66,6 +69,18 @@ def load_params(workdir: Path, step: int, like: Decoder, mesh: jax.sharding.Mesh
   """Reads the weights of one checkpoint straight into the shardings of `like` (an abstract decoder)."""
   wanted = {'params': _to_dict(_on_mesh(like, mesh))}
   return _from_dict(ocp.load_checkpointables(workdir.absolute() / FOLDER / str(step), wanted)['params'], like)
+
+
+def save_params(workdir: Path, step: int, params: Decoder):
+  """Writes weights without optimizer state as a checkpoint that others may start from; returns when it is done."""
+  # Room for the largest array, and to write for the largest part of one: orbax would copy all of them to the host.
+  arrays = jax.tree.leaves(params)
+  context = ocp.Context()
+  context.memory.transfer_concurrent_bytes = 1 + max(x.nbytes for x in arrays)
+  context.memory.write_concurrent_bytes = 1 + max(part.data.nbytes for x in arrays for part in x.addressable_shards)
+  context.memory.deepcopy_host_arrays = False
+  with context:
+    ocp.save_checkpointables(workdir.absolute() / FOLDER / str(step), {'params': _to_dict(params)})
 
 
 class Checkpoints:

@@ -161,14 +161,8 @@ def _move_into_place(part: pathlib.Path, out: pathlib.Path):
 def _manifest(done: Sequence[rows.Source], cuts: rows.Cuts, encoder, template: str, length: int) -> dict:
   counts = {source.name: source.close() for source in done}
   training = {
-    'template': {'name': template, 'trailing_blank': chat.TRAILING_BLANK[template]},
-    'tokenizer': {
-      'kind': encoder.kind,
-      'sha256': encoder.sha256,
-      'vocab_size': encoder.vocab_size,
-      'bos_id': encoder.bos_id,
-      'eos_id': encoder.eos_id,
-    },
+    'template': chat.identity(template),
+    'tokenizer': encoder.identity,
     'length': length,
     'vocab_size': encoder.vocab_size,
     'token_dtype': records.token_dtype(encoder.vocab_size).name,

@@ -9,9 +9,11 @@ saves and exits with code 85: run the same command again. Any key of the config 
 there: its own workdir, the weights that model.init_from names, random weights.
 
 Writes into the workdir (default runs/<config>): config.json, run.json, tokenizer/, metrics.jsonl, TensorBoard
-events, checkpoints/<step>/{params,opt}, compile_cache/.
+events, checkpoints/<step>/{params,opt}, compile_cache/; every config.sample_every steps also samples/<step>.jsonl,
+greedy answers to the prompts in config.sample_prompts.
 """
 
+import dataclasses
 import math
 import os
 import sys
@@ -27,7 +29,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict, config_flags
 
 from skillmix_jax import command, workdir
-from skillmix_jax.checkpoint import Checkpoints, load_params, parse_reference, steps_in
+from skillmix_jax.checkpoint import Checkpoints, steps_in
 from skillmix_jax.data import mixture as mixtures
 from skillmix_jax.data.records import Data, open_data
 from skillmix_jax.errors import PREEMPTED, InputError
@@ -37,6 +39,8 @@ from skillmix_jax.metrics import Throughput, Writer, peak_flops
 from skillmix_jax.models import decoder
 from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer
+from skillmix_jax.pretrained import open_source
+from skillmix_jax.sample import TrainingSamples
 from skillmix_jax.step import State, measure, train_step
 
 MEMORY_ADVICE = (
@@ -58,12 +62,14 @@ def check_numbers(config: ConfigDict):
   """Raises InputError for a number that makes no sense by itself."""
   flat = workdir.flatten(config.to_dict())
   at_least_1 = ('steps', 'accumulation', 'log_every', 'checkpoint.every', 'held_out.every')
-  for name in (*at_least_1, 'data.dialogs', 'data.text_rows', 'held_out.rows'):
+  for name in (*at_least_1, 'data.dialogs', 'data.text_rows', 'held_out.rows', 'sample_every'):
     smallest = int(name in at_least_1)
     if flat[name] < smallest:
       raise InputError(f'{name}={flat[name]} must be at least {smallest}')
   if config.data.dialogs + config.data.text_rows == 0:
     raise InputError('data.dialogs=0 and data.text_rows=0: a step needs rows')
+  if config.sample_every and not config.sample_prompts:
+    raise InputError(f'sample_every={config.sample_every} needs prompts: give --config.sample_prompts=P.jsonl')
 
 
 def model_config(config: ConfigDict, data: Data) -> Config:
@@ -75,11 +81,9 @@ def model_config(config: ConfigDict, data: Data) -> Config:
   if model['attention'] == 'cudnn' and jax.default_backend() != 'gpu':
     raise InputError(f'model.attention=cudnn needs an NVIDIA GPU, this is {jax.default_backend()}: use auto or xla')
   if reference:
-    source, _ = parse_reference(reference)
-    saved = workdir.read_config(source)
-    workdir.check_same_data(reference, saved['data_identity'], data.manifest, ('tokenizer', 'template'))
-    shape = saved['model'] | {name: model[name] for name in ('dtype', 'remat', 'attention')}
-    cfg = Config(**{name: value for name, value in shape.items() if name != 'init_from'})
+    source = open_source(reference)
+    workdir.check_same_data(reference, source.data_identity, data.manifest, ('tokenizer', 'template'))
+    cfg = dataclasses.replace(source.config, **{name: model[name] for name in ('dtype', 'remat', 'attention')})
     if data.vocab_size > cfg.vocab_size or data.length > cfg.max_positions:
       raise InputError(
         f'{reference} has {cfg.vocab_size} tokens and {cfg.max_positions} positions, but the data in '
@@ -118,7 +122,7 @@ def start_state(config: ConfigDict, cfg: Config, like: State, checkpoints: Check
   if latest is not None:
     return checkpoints.restore(latest, like, mesh), latest
   if config.model.init_from:
-    params = load_params(*parse_reference(config.model.init_from), like.params, mesh)
+    params = open_source(config.model.init_from).load(like.params, mesh)
   else:
     params = decoder.init(cfg, config.seed)
   return State(params, make_opt(params)), 0
@@ -210,6 +214,9 @@ def train(config: ConfigDict, folder: Path) -> int:
     raise InputError(f'--workdir={folder} cannot be made: {error.strerror}') from None
   if steps_in(folder):  # a run that saved nothing has nothing to lose
     workdir.check_continues(folder, resolved)
+  samples = None
+  if config.sample_every:
+    samples = TrainingSamples(config.sample_prompts, folder, cfg, data)
 
   if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
     jax.config.update('jax_compilation_cache_dir', str(folder.absolute() / 'compile_cache'))
@@ -255,7 +262,8 @@ def train(config: ConfigDict, folder: Path) -> int:
         last = step == config.steps
         measuring = last or step % config.held_out.every == 0
         saving = last or preempted or step % config.checkpoint.every == 0
-        if not (measuring or saving):
+        sampling = config.sample_every and step % config.sample_every == 0
+        if not (measuring or saving or sampling):
           continue
         # The row goes to disk before the checkpoint does: whoever resumes from it finds them all.
         report.finish(*pending, measure=partial(held_out, state.params) if measuring else None)
@@ -266,6 +274,8 @@ def train(config: ConfigDict, folder: Path) -> int:
         if preempted:
           print(f'SIGTERM: step {step} is being saved; run the same command again', file=sys.stderr, flush=True)
           return PREEMPTED
+        if samples is not None and sampling:
+          samples.write(step, state.params)
     except FloatingPointError as error:
       good = checkpoints.latest
       where = f'the last good checkpoint is step {good}' if good is not None else 'no checkpoint was saved before'

@@ -24,7 +24,7 @@ PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'nump
 # What a later start may change: none of it changes what is learned, but for the order of float additions.
 MAY_CHANGE = (
   'steps', 'log_every', 'deterministic', 'accumulation', 'held_out.', 'checkpoint.', 'mesh.', 'loss.chunks',
-  'model.remat', 'model.attention', 'data.path',
+  'model.remat', 'model.attention', 'data.path', 'sample_every', 'sample_prompts',
 )  # fmt: skip
 
 

@@ -64,6 +64,11 @@ TRAILING_BLANK = {
 }
 
 
+def identity(template: str) -> dict[str, str]:
+  """What a manifest or a workdir records of its template."""
+  return {'name': template, 'trailing_blank': TRAILING_BLANK[template]}
+
+
 def _merge_system(messages: Sequence[Message], form: str, keep_empty: bool) -> Iterable[Message]:
   """Puts the system text into the first user message, as neither template has a turn of its own for it."""
   if messages[0]['role'] != 'system':
@@ -127,3 +132,9 @@ def encode_prompt(template: str, tokenizer: Tokenizer, messages: Any) -> np.ndar
   """
   check_messages(messages, last='user')
   return np.asarray([token for part, _ in TEMPLATES[template](tokenizer, messages) for token in part], np.int32)
+
+
+def decode_answer(template: str, tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+  """Text of a sampled answer, without its end token and without the blank that llama2 writes in front of it."""
+  text = tokenizer.decode(ids)
+  return text.strip() if template == 'llama2' else text

@@ -58,6 +58,12 @@ class Tokenizer:
       shutil.copyfile(file, folder / name)
 
   @property
+  def identity(self) -> dict[str, str | int]:
+    """What a manifest or a workdir records of it: equal where ids mean the same."""
+    names = ('kind', 'sha256', 'vocab_size', 'bos_id', 'eos_id')
+    return {name: getattr(self, name) for name in names}
+
+  @property
   def adds_blank(self) -> bool:
     ids = self.encode('a')
     return bool(ids) and self.piece(ids[0]).startswith('▁')

@@ -91,3 +91,23 @@ class Config:
     lookup = 0 if self.tie_embeddings else self.vocab_size * self.dim
     attention = 6 * self.num_layers * length * self.num_heads * self.head_dim
     return 6 * (self.num_params - lookup) + attention
+
+
+_LLAMA2_7B = Config(
+  model_type='llama', vocab_size=32_000, max_positions=4096, dim=4096, num_layers=32, num_heads=32, num_kv_heads=32,
+  head_dim=128, ffn_dim=11_008,
+)  # fmt: skip
+_MISTRAL_7B = Config(
+  model_type='mistral', vocab_size=32_000, max_positions=32_768, dim=4096, num_layers=32, num_heads=32, num_kv_heads=8,
+  head_dim=128, ffn_dim=14_336, window=4096,
+)  # fmt: skip
+
+# The published architectures: LLaMA-2 (Touvron et al., arXiv:2307.09288) and Mistral 7B (Jiang et al.,
+# arXiv:2310.06825; v0.2 has no sliding window and another rotary base).
+PRESETS = {
+  'llama2-7b': _LLAMA2_7B,
+  'llama2-13b': dataclasses.replace(_LLAMA2_7B, dim=5120, num_layers=40, num_heads=40, num_kv_heads=40, ffn_dim=13_824),
+  'llama2-70b': dataclasses.replace(_LLAMA2_7B, dim=8192, num_layers=80, num_heads=64, num_kv_heads=8, ffn_dim=28_672),
+  'mistral-7b-v0.1': _MISTRAL_7B,
+  'mistral-7b-v0.2': dataclasses.replace(_MISTRAL_7B, window=None, rope_theta=1_000_000.0),
+}

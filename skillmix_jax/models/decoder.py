@@ -74,11 +74,13 @@ class Block(nnx.Module):
     self.up = _matrix(rngs, D, F, names=('embed', 'ffn'))
     self.down = _matrix(rngs, F, D, names=('ffn', 'embed'))
 
-  def __call__(self, cfg: Config, x_MD, cos, sin, segments_BT):
-    x_MD = x_MD + self.attention(cfg, rms_norm(x_MD, self.attention_norm[...], cfg.norm_eps), cos, sin, segments_BT)
+  def __call__(self, cfg: Config, x_MD, cos, sin, segments_BT, attend=attend):
+    """The residual stream behind this block; `attend` is another function where decoding has a cache of keys."""
+    normed = rms_norm(x_MD, self.attention_norm[...], cfg.norm_eps)
+    x_MD = x_MD + self.attention(cfg, normed, cos, sin, segments_BT, attend)
     return x_MD + self.mlp(rms_norm(x_MD, self.mlp_norm[...], cfg.norm_eps))
 
-  def attention(self, cfg: Config, x_MD, cos, sin, segments_BT):
+  def attention(self, cfg: Config, x_MD, cos, sin, segments_BT, attend):
     B, T = cos.shape[:2]
     heads = spec('batch', None, 'heads', None)
 

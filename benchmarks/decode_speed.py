@@ -1,0 +1,100 @@
+"""Decoding tokens/s against transformers' generate, and what a longer cache costs.
+
+Float32, greedy, the same shapes, the same threads, taken in turns.
+"""
+
+import os
+import statistics
+import time
+
+import jax
+import numpy as np
+import torch
+import transformers
+
+from skillmix_jax.decode import Sampler
+from skillmix_jax.mesh import make_mesh
+from skillmix_jax.models import decoder
+from skillmix_jax.models.config import Config
+
+PROMPT, NEW = 64, 65
+SIZES = Config(
+  'llama', vocab_size=32_000, max_positions=4096, dim=512, num_layers=6, num_heads=8, num_kv_heads=8, head_dim=64,
+  ffn_dim=1408, dtype='float32',
+)  # fmt: skip
+
+
+def make_prompts(rows: int, length: int = PROMPT) -> np.ndarray:
+  """Random tokens [rows, length]."""
+  return np.random.default_rng(0).integers(0, SIZES.vocab_size, (rows, length))
+
+
+def our_sampler() -> Sampler:
+  """Random weights; no token ends an answer."""
+  mesh = make_mesh(1, 1, 1)
+  with jax.set_mesh(mesh):
+    params = decoder.init(SIZES, 0)
+  return Sampler(params, SIZES, mesh, eos_id=-1, batch_size=32)
+
+
+def our_seconds(sampler: Sampler, prompts: np.ndarray, new: int = NEW) -> float:
+  """Seconds for all answers."""
+  named = [(str(i), row.tolist()) for i, row in enumerate(prompts)]
+  start = time.perf_counter()
+  answers = list(sampler.sample(named, temperature=0, top_p=1, max_new_tokens=new, seed=0))
+  seconds = time.perf_counter() - start
+  assert sum(len(ids) for _, ids, _ in answers) == len(prompts) * new
+  return seconds
+
+
+def their_model() -> transformers.PreTrainedModel:
+  """The same shapes in transformers, with torch's fused attention."""
+  torch.set_num_threads(os.cpu_count())
+  config = transformers.LlamaConfig(
+    vocab_size=SIZES.vocab_size, hidden_size=SIZES.dim, intermediate_size=SIZES.ffn_dim,
+    num_hidden_layers=SIZES.num_layers, num_attention_heads=SIZES.num_heads, attn_implementation='sdpa',
+    max_position_embeddings=SIZES.max_positions, bos_token_id=None, eos_token_id=None,
+  )  # fmt: skip
+  return transformers.LlamaForCausalLM(config).float().eval()
+
+
+def their_seconds(model, prompts: np.ndarray) -> float:
+  """Seconds for all answers, as one batch."""
+  ids = torch.from_numpy(prompts)
+  start = time.perf_counter()
+  with torch.inference_mode():
+    out = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=NEW, pad_token_id=0)
+  assert out.shape == (len(prompts), PROMPT + NEW)
+  return time.perf_counter() - start
+
+
+def measure(batches: tuple[int, ...] = (8, 32), rounds: int = 3) -> list[dict]:
+  """For each batch size the median tokens/s of both and the median ratio of the pairs."""
+  sampler, model = our_sampler(), their_model()
+  results = []
+  for rows in batches:
+    prompts = make_prompts(rows)
+    our_seconds(sampler, prompts)  # compiles
+    pairs = [(our_seconds(sampler, prompts), their_seconds(model, prompts)) for _ in range(rounds)]
+    ours, theirs = (rows * NEW / statistics.median(seconds) for seconds in zip(*pairs))
+    ratio = statistics.median(theirs / ours for ours, theirs in pairs)
+    results.append({'rows': rows, 'ours': ours, 'theirs': theirs, 'ratio': ratio})
+  return results
+
+
+def cost_of_length(lengths: tuple[int, ...] = (256, 512, 1024), rows: int = 8) -> dict[int, float]:
+  """Milliseconds per token of a batch, for caches of about these lengths; reading the prompts is taken off."""
+  sampler, new = our_sampler(), 33
+  results = {}
+  for length in lengths:
+    prompts = make_prompts(rows, length)
+    for count in (1, new):
+      our_seconds(sampler, prompts, count)  # compiles
+    times = [our_seconds(sampler, prompts, new) - our_seconds(sampler, prompts, 1) for _ in range(3)]
+    results[length] = 1000 * statistics.median(times) / (new - 1)
+  return results
+
+
+if __name__ == '__main__':
+  print(measure())
+  print(cost_of_length())

@@ -1,0 +1,297 @@
+"""Batched sampling: prompts are read in one pass, then every row grows by a token at a time from a cache of keys.
+
+The weights are a copy in the compute dtype, whole on every device or split over 'tensor', never over 'fsdp': a split
+over fsdp would send all weights over the network for every token. A row's noise depends on the seed, the row's id
+and the number of the token alone, so neither batch size, order, devices nor a restart change an answer.
+
+The cache goes round the loop over tokens as its carry, donated, and is updated in place.
+
+Dims: B batch, T time, V vocab, C tokens of a call.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+
+from skillmix_jax.errors import InputError
+from skillmix_jax.mesh import make_mesh, place_batch, spec
+from skillmix_jax.models.cached import Weights, copy_weights, read_prompts, read_token
+from skillmix_jax.models.config import Config
+from skillmix_jax.models.decoder import Decoder
+
+CHUNK = 16  # tokens a call: the host looks for ended rows, and waits for the device, once a chunk
+SMALLEST_BUCKET = 32
+MOST_ROWS = 128  # of one device, by default
+CPU_ROWS = 32  # where the memory is not known
+REPLICATE_BELOW = 0.6  # of a device's free memory: weights that take less are held whole
+
+Prompt = tuple[str, Sequence[int]]
+Answer = tuple[str, list[int], str]
+
+
+class Rule(NamedTuple):
+  """How a token is chosen; each rule is compiled for itself, the numbers are arguments."""
+
+  greedy: bool
+  nucleus: bool  # top-p below 1
+
+
+def free_bytes() -> int | None:
+  """Free memory of a device, the same number on every process; None where the device does not say (CPU)."""
+  stats = jax.local_devices()[0].memory_stats()
+  if not stats or 'bytes_limit' not in stats:
+    return None
+  return int(multihost_utils.broadcast_one_to_all(np.int64(stats['bytes_limit'] - stats['bytes_in_use'])))
+
+
+def weight_bytes(cfg: Config) -> int:
+  """Bytes of the copy that is sampled from."""
+  return cfg.num_params * jnp.dtype(cfg.dtype).itemsize
+
+
+def decode_mesh(cfg: Config) -> jax.sharding.Mesh:
+  """All devices as (data, 1, tensor): tensor is 1 where a copy of the weights fits, else as small as possible.
+
+  Raises:
+    InputError: the weights do not fit.
+  """
+  free, tensor = free_bytes(), 1
+  while free is not None and weight_bytes(cfg) / tensor > REPLICATE_BELOW * free:
+    tensor *= 2
+    if jax.device_count() % tensor or cfg.num_kv_heads % tensor or cfg.ffn_dim % tensor or cfg.vocab_size % tensor:
+      raise InputError(
+        f'{weight_bytes(cfg) / 2**30:.1f} GiB of weights do not fit on {jax.device_count()} devices with '
+        f'{free / 2**30:.1f} GiB free each: use more devices, or --dtype=bfloat16'
+      )
+  return make_mesh(-1, 1, tensor)
+
+
+def _keep_top_p(logits_BV, top_p):
+  """-inf for all but the smallest set of most likely tokens whose probabilities sum to at least top_p.
+
+  The probability of the least likely token that stays is found by halving the interval of its bits, which for
+  numbers >= 0 are ordered as the numbers are: 31 sums over the vocabulary are much cheaper than sorting it.
+  """
+  probabilities = jax.nn.softmax(logits_BV)
+  bits = jax.lax.bitcast_convert_type(probabilities, jnp.int32)
+
+  def halve(_, bounds):
+    low, high = bounds  # the tokens from `low` up have enough probability, those from `high` up do not
+    middle = low + (high - low) // 2
+    enough = jnp.where(bits >= middle[:, None], probabilities, 0).sum(axis=1) >= top_p
+    return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
+
+  likeliest = bits.max(axis=1)
+  low, _ = jax.lax.fori_loop(0, 31, halve, (jnp.zeros_like(likeliest), likeliest + 1))
+  # A top_p below the rounding of the sums leaves the likeliest token.
+  return jnp.where(bits >= jnp.minimum(low, likeliest)[:, None], logits_BV, -jnp.inf)
+
+
+def choose(logits_BV, keys_B2, index, temperature, top_p, rule: Rule):
+  """The next token of each row, int32 [B].
+
+  Args:
+    logits_BV: float32.
+    keys_B2: uint32, the noise of each row, see `row_key`.
+    index: number of the token in its answer.
+    temperature: divides the logits before top_p cuts; float32 above 0 unless the rule is greedy.
+    top_p: in (0, 1]; used where the rule is nucleus.
+  """
+
+  def local(logits_BV, keys_B2, index, temperature, top_p):
+    if rule.greedy:
+      return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
+    scaled = logits_BV / temperature
+    if rule.nucleus:
+      scaled = _keep_top_p(scaled, top_p)
+    noise = lambda key: jax.random.gumbel(jax.random.fold_in(key, index), logits_BV.shape[1:])
+    keys = jax.random.wrap_key_data(keys_B2, impl='threefry2x32')
+    return jnp.argmax(scaled + jax.vmap(noise)(keys), axis=-1).astype(jnp.int32)
+
+  mapped = jax.shard_map(local, out_specs=spec('batch'), check_vma=False)
+  return mapped(logits_BV, keys_B2, index, temperature, top_p)
+
+
+def row_key(seed: int, row_id: str) -> np.ndarray:
+  """uint32 [2]: the noise of a row is a function of the seed and its id."""
+  return np.frombuffer(hashlib.sha256(f'{seed}\n{row_id}'.encode()).digest()[:8], '<u4').copy()
+
+
+@partial(jax.jit, static_argnames=('cfg', 'rule', 'num_slots'))
+def prefill(weights: Weights, batch: dict, temperature, top_p, *, cfg: Config, rule: Rule, num_slots: int):
+  """Reads the prompts and chooses the first token of each answer.
+
+  Args:
+    batch: tokens int32 [B, T], padded on the right; lengths int32 [B]; keys uint32 [B, 2].
+    num_slots: length of the cache.
+
+  Returns:
+    Tokens int32 [B], split by rows; the same on every device; the cache.
+  """
+  logits_BV, cache = read_prompts(cfg, weights, batch['tokens'], batch['lengths'], num_slots)
+  token_B = choose(logits_BV, batch['keys'], jnp.int32(0), temperature, top_p, rule)
+  return token_B, jax.reshard(token_B, spec(None)), cache
+
+
+@partial(jax.jit, static_argnames=('cfg', 'rule'), donate_argnames='cache')
+def extend(weights: Weights, cache, token_B, batch: dict, first, temperature, top_p, *, cfg: Config, rule: Rule):
+  """Grows every answer by CHUNK tokens.
+
+  Args:
+    cache: of `prefill` or the last call; it is donated.
+    token_B: the last token of each row, not in the cache yet.
+    batch: of `prefill`.
+    first: int32, number of that token in its answer.
+
+  Returns:
+    The last token of each row, all new tokens int32 [CHUNK, B] on every device, and the cache.
+  """
+  longest = batch['tokens'].shape[1]
+
+  def step(carry, index):
+    token_B, cache = carry
+    logits_BV, cache = read_token(cfg, weights, cache, token_B, batch['lengths'], index, longest)
+    token_B = choose(logits_BV, batch['keys'], index + 1, temperature, top_p, rule)
+    return (token_B, cache), token_B
+
+  (token_B, cache), new_CB = jax.lax.scan(step, (token_B, cache), first + jnp.arange(CHUNK))
+  return token_B, jax.reshard(new_CB, spec(None, None)), cache
+
+
+def bucket(length: int) -> int:
+  """The length that prompts of this length are padded to: 32, 48, 64, 96, 128, ... so that shapes are few."""
+  size = SMALLEST_BUCKET
+  while size < length:
+    size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
+  return size
+
+
+class Sampler:
+  """Answers prompts in batches of one size."""
+
+  def __init__(
+    self, params: Decoder, cfg: Config, mesh: jax.sharding.Mesh, eos_id: int, batch_size: int | None = None,
+    consume: bool = False,
+  ):  # fmt: skip
+    """Copies the weights.
+
+    Args:
+      params: a decoder on any mesh.
+      cfg: its config; the copy and the computation have cfg.dtype.
+      mesh: of `decode_mesh`, or any whose fsdp is 1.
+      eos_id: the token that ends an answer.
+      batch_size: prompts at a time, rounded up to equally many for each device; None: as the free memory allows.
+      consume: params are not needed any more; their memory is freed while they are copied.
+    """
+    self._cfg, self._mesh, self._eos_id, self._batch_size = cfg, mesh, eos_id, batch_size
+    self._weights = copy_weights(params, cfg, mesh, consume)
+
+  def sample(
+    self, prompts: Sequence[Prompt], *, temperature: float, top_p: float, max_new_tokens: int, seed: int,
+    on_batch: Callable[[int, int, float], Any] | None = None,
+  ) -> Iterator[Answer]:  # fmt: skip
+    """Answers every prompt, the longest first: what does not fit in memory is known at once.
+
+    Args:
+      prompts: (id, token ids) each; the ids are unique.
+      temperature: 0 takes the likeliest token.
+      top_p: a token is drawn from the likeliest that have this probability together.
+      max_new_tokens: where an answer ends at the latest.
+      seed: of the noise.
+      on_batch: called behind each batch with the number of its answers and new tokens, and its seconds.
+
+    Returns:
+      An iterator of (id, new ids, 'stop' or 'length'); the ids end with eos_id where the reason is 'stop'.
+
+    Raises:
+      InputError: a number makes no sense, or a prompt is too long for the model.
+    """
+    check_numbers(temperature, top_p, max_new_tokens)
+    check_prompts(prompts, self._cfg, max_new_tokens)
+    numbers = np.float32(temperature), np.float32(top_p)
+    return self._answers(prompts, numbers, Rule(temperature == 0, top_p < 1), max_new_tokens, seed, on_batch)
+
+  def _answers(self, prompts, numbers, rule, max_new_tokens, seed, on_batch):
+    if not prompts:
+      return
+    prompts = sorted(prompts, key=lambda prompt: -len(prompt[1]))
+    num_rows = self._num_rows(prompts, max_new_tokens)
+    for start in range(0, len(prompts), num_rows):
+      began = time.perf_counter()
+      piece = prompts[start : start + num_rows]
+      new_BT = self._batch(piece, num_rows, numbers, rule, max_new_tokens, seed)
+      answers = [(name, *self._cut(row)) for (name, _), row in zip(piece, new_BT)]
+      yield from answers
+      if on_batch is not None:
+        on_batch(len(answers), sum(len(ids) for _, ids, _ in answers), time.perf_counter() - began)
+
+  def _num_rows(self, prompts: Sequence[Prompt], max_new_tokens: int) -> int:
+    """Rows of a batch: a multiple of the devices on 'data'."""
+    cfg, data = self._cfg, self._mesh.shape['data']
+    num_rows = self._batch_size
+    if num_rows is None:
+      free = free_bytes()
+      slots = bucket(len(prompts[0][1])) + max_new_tokens + CHUNK
+      row = 2 * cfg.num_layers * cfg.num_kv_heads * cfg.head_dim * slots * jnp.dtype(cfg.dtype).itemsize
+      row //= self._mesh.shape['tensor']
+      # Half of the memory is left to reading the prompts.
+      num_rows = CPU_ROWS if free is None else data * max(1, min(MOST_ROWS, free // 2 // row))
+    return -(-min(num_rows, len(prompts)) // data) * data
+
+  def _batch(self, prompts, num_rows, numbers, rule, max_new_tokens, seed) -> np.ndarray:
+    """New tokens int32 [len(prompts), at most max_new_tokens]; what stands behind an end token means nothing."""
+    length = bucket(len(prompts[0][1]))
+    rows = {
+      'tokens': np.zeros((num_rows, length), np.int32),
+      'lengths': np.ones(num_rows, np.int32),
+      'keys': np.zeros((num_rows, 2), np.uint32),
+    }
+    for row, (name, ids) in enumerate(prompts):
+      rows['tokens'][row, : len(ids)], rows['lengths'][row] = ids, len(ids)
+      rows['keys'][row] = row_key(seed, name)
+    cfg, num_chunks = self._cfg, -(-(max_new_tokens - 1) // CHUNK)
+    with jax.set_mesh(self._mesh):
+      batch = place_batch(self._mesh, rows)
+      num_slots = length + num_chunks * CHUNK
+      token, first, cache = prefill(self._weights, batch, *numbers, cfg=cfg, rule=rule, num_slots=num_slots)
+      new = [np.asarray(first)[None, : len(prompts)]]
+      ended = (new[0] == self._eos_id).any(axis=0)
+      for chunk in range(num_chunks):
+        if ended.all():
+          break
+        index = np.int32(chunk * CHUNK)
+        token, grown, cache = extend(self._weights, cache, token, batch, index, *numbers, cfg=cfg, rule=rule)
+        new.append(np.asarray(grown)[:, : len(prompts)])
+        ended |= (new[-1] == self._eos_id).any(axis=0)
+    return np.concatenate(new)[:max_new_tokens].T
+
+  def _cut(self, new_T: np.ndarray) -> tuple[list[int], str]:
+    ends = np.flatnonzero(new_T == self._eos_id)
+    return (new_T[: ends[0] + 1].tolist(), 'stop') if len(ends) else (new_T.tolist(), 'length')
+
+
+def check_numbers(temperature: float, top_p: float, max_new_tokens: int):
+  """Raises InputError for numbers that make no sense."""
+  if not temperature >= 0:
+    raise InputError(f'temperature={temperature} must be at least 0 (0: the likeliest token)')
+  if not 0 < top_p <= 1:
+    raise InputError(f'top_p={top_p} must be above 0 and at most 1')
+  if max_new_tokens < 1:
+    raise InputError(f'max_new_tokens={max_new_tokens} must be at least 1')
+
+
+def check_prompts(prompts: Sequence[Prompt], cfg: Config, max_new_tokens: int):
+  """Raises InputError naming the prompt that the model has no positions for."""
+  for name, ids in prompts:
+    if len(ids) + max_new_tokens > cfg.max_positions:
+      raise InputError(
+        f'prompt {name!r} has {len(ids)} tokens: with {max_new_tokens} new ones it is longer than the '
+        f'{cfg.max_positions} positions of the model; shorten it or lower max_new_tokens'
+      )

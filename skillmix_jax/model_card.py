@@ -1,0 +1,64 @@
+"""README.md of an export: what the model is, and how it was made."""
+
+import json
+import shlex
+from pathlib import Path
+
+from skillmix_jax import workdir
+from skillmix_jax.checkpoint import parse_reference
+from skillmix_jax.data.tokenizer_export import BREAK, CUT
+from skillmix_jax.errors import InputError
+from skillmix_jax.metrics import read_rows
+
+RECIPE = ('seed', 'steps', 'accumulation', 'deterministic', 'data', 'loss', 'optimizer', 'mesh')
+
+
+def ancestors(init_from: str) -> list[str]:
+  """What a run started from, what that started from, and so on, as far as the folders are there."""
+  found: list[str] = []
+  while init_from and init_from not in found:
+    found.append(init_from)
+    try:
+      folder, _ = parse_reference(init_from)
+      init_from = workdir.read_config(folder)['model']['init_from']
+    except InputError:
+      break
+  return found
+
+
+def render(folder: Path, step: int, dtype: str, template: str) -> str:
+  """The card of the checkpoint of one step of the run in `folder`."""
+  config = workdir.read_config(folder)
+  bases = ancestors(config['model']['init_from'])
+  starts = json.loads((folder / 'run.json').read_text())['starts']
+  rows = [row for row in read_rows(folder / 'metrics.jsonl') if row['step'] <= step]
+  metrics = {name: value for row in rows for name, value in row.items()}
+  recipe = workdir.flatten({name: config[name] for name in RECIPE if name in config})
+  marks = ', '.join(' '.join(f'U+{ord(c):04X}' for c in mark) for mark in (BREAK, CUT))
+  lines = [
+    '---', 'library_name: transformers', 'pipeline_tag: text-generation', '---', '',
+    f'# {folder.name}, step {step}', '',
+    f'Written by skillmix_jax in {dtype}. Started from: {", then ".join(bases[::-1]) or "random weights"}.', '',
+    f'- data fingerprint: {config["data_identity"]["fingerprint"] or "none, the weights were not trained here"}',
+    f'- architecture: {config["model"]["model_type"]}, chat template: {template}',
+    f'- skillmix_jax at git {starts[-1]["git_sha"]}, {_list(starts[-1]["packages"])}', '',
+    '## Command', '', '```sh', *dict.fromkeys(_command(start['command']) for start in starts), '```', '',
+    '## Chat template', '',
+    'The ids of `AutoTokenizer.from_pretrained(...).apply_chat_template(messages)` are those of training, also where a '
+    f'text spells a control token. Only texts that contain one of the sequences {marks} get other ids.',
+  ]  # fmt: skip
+  for title, table in (('Recipe', recipe), ('Last metrics', metrics)):
+    if table:
+      lines += ['', f'## {title}', '', '| | |', '|---|---|', *(f'| {name} | {x} |' for name, x in table.items())]
+  return '\n'.join(lines) + '\n'
+
+
+def _command(argv: list[str]) -> str:
+  """What was typed; a module's name stands in argv as its file."""
+  file = Path(argv[0])
+  program = f'python -m skillmix_jax.{file.stem}' if file.parent.name == 'skillmix_jax' else file.name
+  return shlex.join([*program.split(), *argv[1:]])
+
+
+def _list(versions: dict[str, str]) -> str:
+  return ', '.join(f'{name} {version}' for name, version in versions.items())

@@ -1,0 +1,245 @@
+"""LLaMA and Mistral as Hugging Face folders: their config.json and safetensors, read and written.
+
+`NAMES` is the one table of names. A matrix of ours is [in, out] and stacked over the layers, theirs is [out, in] and
+lies alone, so it is transposed on the way. Rotary pairs are the halves of a head on both sides: nothing is permuted.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skillmix_jax.errors import InputError
+from skillmix_jax.models import tensor_files
+from skillmix_jax.models.config import Config
+from skillmix_jax.models.decoder import Decoder
+from skillmix_jax.models.tensor_files import Tensor
+
+# Our name -> theirs, with the layer's number in place of {}, and whether the matrix is transposed.
+NAMES = {
+  'embed': ('model.embed_tokens.weight', False),
+  'blocks.attention_norm': ('model.layers.{}.input_layernorm.weight', False),
+  'blocks.query': ('model.layers.{}.self_attn.q_proj.weight', True),
+  'blocks.key': ('model.layers.{}.self_attn.k_proj.weight', True),
+  'blocks.value': ('model.layers.{}.self_attn.v_proj.weight', True),
+  'blocks.out': ('model.layers.{}.self_attn.o_proj.weight', True),
+  'blocks.mlp_norm': ('model.layers.{}.post_attention_layernorm.weight', False),
+  'blocks.gate': ('model.layers.{}.mlp.gate_proj.weight', True),
+  'blocks.up': ('model.layers.{}.mlp.up_proj.weight', True),
+  'blocks.down': ('model.layers.{}.mlp.down_proj.weight', True),
+  'norm': ('model.norm.weight', False),
+  'unembed': ('lm_head.weight', True),
+}
+DERIVED = 'rotary_emb.inv_freq'  # older files store these frequencies, which rope_theta gives
+MODEL_TYPES = ('llama', 'mistral')
+MAX_FILE_BYTES = 5_000_000_000
+
+
+def _transformers():
+  """transformers, without its advice on standard error that torch is missing: nothing here needs it."""
+  os.environ.setdefault('TRANSFORMERS_NO_ADVISORY_WARNINGS', '1')
+  import transformers
+
+  return transformers
+
+
+def read_config(folder: Path) -> Config:
+  """The architecture of a Hugging Face folder.
+
+  Raises:
+    InputError: there is no config.json, or it is of an architecture that the decoder does not compute.
+  """
+  path = folder / 'config.json'
+  try:
+    raw = json.loads(path.read_text(encoding='utf-8'))
+    model_type = raw.get('model_type')
+  except FileNotFoundError:
+    raise InputError(f'{folder} is no model folder: it has no config.json') from None
+  except (OSError, ValueError, AttributeError) as error:
+    raise InputError(f'{path} cannot be read ({error}); download it again') from error
+  if model_type not in MODEL_TYPES:
+    raise InputError(f'{path}: model_type {model_type!r} is not supported, only {" and ".join(MODEL_TYPES)}')
+  try:
+    theirs = _transformers().AutoConfig.from_pretrained(folder)
+  except Exception as error:  # the library has many
+    raise InputError(f'{path} is refused by transformers: {error}') from error
+  _check_supported(path, theirs)
+  heads = theirs.num_attention_heads
+  return Config(
+    model_type=model_type, vocab_size=theirs.vocab_size, max_positions=theirs.max_position_embeddings,
+    dim=theirs.hidden_size, num_layers=theirs.num_hidden_layers, num_heads=heads,
+    num_kv_heads=theirs.num_key_value_heads, head_dim=theirs.head_dim or theirs.hidden_size // heads,
+    ffn_dim=theirs.intermediate_size, rope_theta=float(theirs.rope_parameters['rope_theta']),
+    norm_eps=theirs.rms_norm_eps, window=getattr(theirs, 'sliding_window', None),
+    tie_embeddings=theirs.tie_word_embeddings,
+  )  # fmt: skip
+
+
+def _check_supported(path: Path, theirs):
+  rope = theirs.rope_parameters
+  if rope.get('rope_type', 'default') != 'default':
+    raise InputError(f'{path}: rope scaling of type {rope["rope_type"]!r} is not supported; take a model without it')
+  for name, supported in (('hidden_act', 'silu'), ('attention_bias', False), ('mlp_bias', False)):
+    value = getattr(theirs, name, supported)
+    if value != supported:
+      raise InputError(f'{path}: {name}={value!r} is not supported, only {supported!r}')
+  if getattr(theirs, 'quantization_config', None):
+    raise InputError(f'{path}: quantised weights are not supported; take the model that they were made from')
+
+
+def config_dict(cfg: Config, dtype: str, bos_id: int, eos_id: int) -> dict[str, Any]:
+  """config.json of `cfg`, for transformers of today (rope_parameters) and for older readers (rope_theta)."""
+  library = _transformers()
+  make = {'llama': library.LlamaConfig, 'mistral': library.MistralConfig}[cfg.model_type]
+  window = {'sliding_window': cfg.window} if cfg.model_type == 'mistral' else {}
+  theirs = make(
+    vocab_size=cfg.vocab_size, max_position_embeddings=cfg.max_positions, hidden_size=cfg.dim,
+    num_hidden_layers=cfg.num_layers, num_attention_heads=cfg.num_heads, num_key_value_heads=cfg.num_kv_heads,
+    head_dim=cfg.head_dim, intermediate_size=cfg.ffn_dim, rms_norm_eps=cfg.norm_eps, hidden_act='silu',
+    rope_parameters={'rope_type': 'default', 'rope_theta': cfg.rope_theta}, tie_word_embeddings=cfg.tie_embeddings,
+    bos_token_id=bos_id, eos_token_id=eos_id, dtype=dtype, **window,
+  )  # fmt: skip
+  architecture = {'llama': 'LlamaForCausalLM', 'mistral': 'MistralForCausalLM'}[cfg.model_type]
+  shown = json.loads(theirs.to_json_string())
+  return shown | {
+    'architectures': [architecture], 'rope_theta': cfg.rope_theta, 'tie_word_embeddings': cfg.tie_embeddings,
+    'torch_dtype': dtype,
+  }  # fmt: skip
+
+
+def save_generation_config(folder: Path, bos_id: int, eos_id: int):
+  """Writes generation_config.json, which tells `generate` where to stop."""
+  _transformers().GenerationConfig(bos_token_id=bos_id, eos_token_id=eos_id).save_pretrained(folder)
+
+
+def _leaves(tree: Decoder) -> dict[str, jax.Array]:
+  """Name of ours -> array (or its abstract form), in the order of the tree."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  name = lambda path: jax.tree_util.keystr(path, simple=True, separator='.').removesuffix('.value')
+  return {name(path): leaf for path, leaf in leaves}
+
+
+def _their_shapes(leaves: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+  """Their name -> shape, in the order of a forward pass."""
+  shapes: dict[str, tuple[int, ...]] = {}
+  for stacked, group in ((False, ('embed',)), (True, tuple(NAMES)), (False, ('norm', 'unembed'))):
+    ours = [name for name in group if name in leaves and name.startswith('blocks.') == stacked]
+    for layer in range(leaves[ours[0]].shape[0] if stacked else 1):
+      for name in ours:
+        theirs, transposed = NAMES[name]
+        shape = leaves[name].shape[1:] if stacked else leaves[name].shape
+        shapes[theirs.format(layer)] = shape[::-1] if transposed else shape
+  return shapes
+
+
+def shapes_of(like: Decoder) -> dict[str, tuple[int, ...]]:
+  """Name of theirs -> shape, for every tensor of a decoder (abstract or not)."""
+  return _their_shapes(_leaves(like))
+
+
+def check_tensors(folder: Path, like: Decoder) -> dict[str, Tensor]:
+  """The tensors of a folder, by their names, if they are exactly those of the abstract decoder `like`.
+
+  Raises:
+    InputError: a file is missing or damaged; a tensor is missing, has another shape or is not of this model.
+  """
+  found = tensor_files.open_folder(folder)
+  leaves = _leaves(like)
+  expected = _their_shapes(leaves)
+  ignored = {NAMES['unembed'][0]} - expected.keys()  # tied: a copy of the embedding table
+  for name, shape in expected.items():
+    if name not in found:
+      raise InputError(f'{folder}: the weights lack {name}, which config.json implies; download the folder again')
+    if found[name].shape != shape:
+      raise InputError(f'{found[name].file}: {name} has shape {found[name].shape}, but config.json implies {shape}')
+  for name in found:
+    if name not in expected and name not in ignored and not name.endswith(DERIVED):
+      raise InputError(f'{found[name].file}: unexpected tensor {name}: not a plain {like.cfg.model_type} model')
+  return found
+
+
+@partial(jax.jit, static_argnames='transposed')
+def _as_ours(x, *, transposed: bool):
+  return (x.T if transposed else x).astype(jnp.float32)
+
+
+@partial(jax.jit, static_argnames='transposed', donate_argnums=0)
+def _put_layer(stack, x, layer, *, transposed: bool):
+  return jax.lax.dynamic_update_index_in_dim(stack, _as_ours(x, transposed=transposed), layer, 0)
+
+
+@partial(jax.jit, static_argnames=('transposed', 'dtype'))
+def _take_layer(stack, layer, *, transposed: bool, dtype: str):
+  x = jax.lax.dynamic_index_in_dim(stack, layer, 0, keepdims=False)
+  return (x.T if transposed else x).astype(dtype)
+
+
+def _place(tensor: Tensor, names: tuple, transposed: bool, mesh: jax.sharding.Mesh) -> jax.Array:
+  """One tensor in their layout on the devices; each device's part is read from the file by itself."""
+  spec = jax.P(*(names[::-1] if transposed else names))
+  parts: dict[str, np.ndarray] = {}  # devices that hold the same part share it
+
+  def read(index: tuple[slice, ...] | None) -> np.ndarray:
+    key = str(index)
+    if key not in parts:
+      parts[key] = tensor.read(index)
+    return parts[key]
+
+  return jax.make_array_from_callback(tensor.shape, jax.NamedSharding(mesh, spec), read)
+
+
+def load(folder: Path, like: Decoder, mesh: jax.sharding.Mesh) -> Decoder:
+  """Float32 weights of a Hugging Face folder, in the shardings of `like` (an abstract decoder) on the current mesh.
+
+  Layers are filled in one after the other: beside the arrays, the host holds the parts of one layer's matrix.
+
+  Raises:
+    InputError: as check_tensors; before anything is read.
+  """
+  tensors = check_tensors(folder, like)
+
+  def read(ours: str, leaf) -> jax.Array:
+    theirs, transposed = NAMES[ours]
+    names = leaf.sharding.spec
+    names = (*names, *[None] * (leaf.ndim - len(names)))
+    if not ours.startswith('blocks.'):
+      return _as_ours(_place(tensors[theirs], names, transposed, mesh), transposed=transposed)
+    zeros = jax.jit(lambda: jnp.zeros(leaf.shape, jnp.float32, out_sharding=leaf.sharding.spec))
+    stack = zeros()
+    for layer in range(leaf.shape[0]):
+      x = _place(tensors[theirs.format(layer)], names[1:], transposed, mesh)
+      # Waits, since parts that are still to be copied would pile up on the host.
+      stack = _put_layer(stack, x, layer, transposed=transposed).block_until_ready()
+    return stack
+
+  arrays = [read(ours, leaf) for ours, leaf in _leaves(like).items()]
+  return jax.tree.unflatten(jax.tree.structure(like), arrays)
+
+
+def save(folder: Path, params: Decoder, dtype: str, max_file_bytes: int = MAX_FILE_BYTES):
+  """Writes the weights into `folder` as safetensors of `dtype`, one tensor at a time, under their names."""
+  leaves = _leaves(params)
+  shapes = _their_shapes(leaves)
+  ours = {
+    theirs.format(layer): (name, layer, transposed)
+    for name, (theirs, transposed) in NAMES.items()
+    if name in leaves
+    for layer in (range(leaves[name].shape[0]) if name.startswith('blocks.') else (None,))
+  }
+
+  def tensors() -> Iterator[np.ndarray]:
+    for theirs in shapes:
+      name, layer, transposed = ours[theirs]
+      if layer is None:
+        x = _take_layer(leaves[name][None], 0, transposed=transposed, dtype=dtype)
+      else:
+        x = _take_layer(leaves[name], layer, transposed=transposed, dtype=dtype)
+      yield np.asarray(x)
+
+  tensor_files.write_folder(folder, shapes, tensors(), np.dtype(jnp.dtype(dtype)), max_file_bytes)

@@ -1,0 +1,112 @@
+"""Weights to start from: a workdir, a Hugging Face folder, or the name of a repository on the Hugging Face Hub."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from skillmix_jax import workdir
+from skillmix_jax.checkpoint import FOLDER, load_params, parse_reference
+from skillmix_jax.data import chat, tokenizer
+from skillmix_jax.errors import InputError
+from skillmix_jax.models import hf
+from skillmix_jax.models.config import Config
+from skillmix_jax.models.decoder import Decoder
+
+TEMPLATE_OF = {'llama': 'llama2', 'mistral': 'mistral'}
+FILES = ['*.safetensors', '*.json', tokenizer.SENTENCEPIECE_FILE]
+NOT_FILES = ['consolidated*']  # the same weights a second time, under other names
+HUB_ID = re.compile(r'[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*')
+OURS = ('checkpoints', 'runs')  # folders of this project: 'checkpoints/x' is never looked up on the Hub
+
+
+class Source(NamedTuple):
+  """Weights that are there, and what belongs to them."""
+
+  config: Config
+  data_identity: dict[str, Any]  # template and tokenizer that they were made for, as in W/config.json
+  tokenizer: Path  # its folder
+  load: Callable[[Decoder, jax.sharding.Mesh], Decoder]  # takes an abstract decoder and the mesh
+
+
+def open_source(reference: str) -> Source:
+  """Opens `W`, `W@step`, a Hugging Face folder or `ORG/NAME`, a Hub repository, which is downloaded.
+
+  Raises:
+    InputError: nothing usable is there.
+  """
+  folder = Path(reference)
+  if _is_hub_id(reference) or ((folder / 'config.json').is_file() and not (folder / FOLDER).is_dir()):
+    return open_folder(fetch(reference), None)
+  return _open_workdir(*parse_reference(reference))
+
+
+def open_folder(folder: Path, template: str | None) -> Source:
+  """Opens a Hugging Face folder; the template follows from the model type where None is given.
+
+  Raises:
+    InputError: its config, weights or tokenizer are not usable.
+  """
+  config = hf.read_config(folder)
+  encoder = tokenizer.load(folder)
+  if encoder.vocab_size > config.vocab_size:
+    raise InputError(
+      f'{encoder.files[0]} has {encoder.vocab_size} tokens, but the embedding of the model has {config.vocab_size} '
+      'rows: the two do not belong together'
+    )
+  template = template or TEMPLATE_OF[config.model_type]
+  identity = {
+    'fingerprint': None,
+    'template': chat.identity(template),
+    'tokenizer': encoder.identity,
+    'length': None,
+  }
+  return Source(config, identity, folder, lambda like, mesh: hf.load(folder, like, mesh))
+
+
+def _open_workdir(folder: Path, step: int) -> Source:
+  saved = workdir.read_config(folder)
+  config = Config(**{name: value for name, value in saved['model'].items() if name != 'init_from'})
+  load = lambda like, mesh: load_params(folder, step, like, mesh)
+  return Source(config, saved['data_identity'], folder / 'tokenizer', load)
+
+
+def _is_hub_id(reference: str) -> bool:
+  return bool(HUB_ID.fullmatch(reference)) and not Path(reference).exists() and reference.split('/')[0] not in OURS
+
+
+def fetch(reference: str) -> Path:
+  """The folder of a model: `reference` itself, or where the Hub repository of that name was downloaded to.
+
+  The cache of huggingface_hub is used, and so are its variables: HF_HOME, HF_TOKEN, HF_HUB_OFFLINE=1.
+
+  Raises:
+    InputError: there is no such folder or repository, or it cannot be reached.
+  """
+  if Path(reference).is_dir():
+    return Path(reference)
+  if not _is_hub_id(reference):
+    raise InputError(f'{reference} is no folder, and no name of a Hub repository (ORG/NAME)')
+  import huggingface_hub
+  from huggingface_hub import errors
+
+  try:
+    return Path(huggingface_hub.snapshot_download(reference, allow_patterns=FILES, ignore_patterns=NOT_FILES))
+  except errors.GatedRepoError:
+    raise InputError(
+      f'{reference} is gated: accept its licence on https://huggingface.co/{reference}, then run `hf auth login` '
+      'or set HF_TOKEN'
+    ) from None
+  except errors.RepositoryNotFoundError:
+    raise InputError(
+      f'{reference} is neither a folder here nor a repository on the Hub (a private one needs `hf auth login`)'
+    ) from None
+  except errors.LocalEntryNotFoundError:
+    raise InputError(
+      f'{reference} is not in the cache of huggingface_hub and the Hub cannot be reached (is HF_HUB_OFFLINE set?): '
+      f'download it where there is internet with `hf download {reference}`, and copy HF_HOME or give the folder'
+    ) from None
+  except (errors.HTTPError, errors.XetDownloadError, OSError) as error:
+    raise InputError(f'{reference} could not be downloaded: {error}') from None

@@ -1,0 +1,173 @@
+"""The sampler says what the model says, one token at a time, however the prompts are batched."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from from_torch import our_config, to_ours, torch_model
+
+from skillmix_jax import decode
+from skillmix_jax.decode import Sampler
+from skillmix_jax.errors import InputError
+from skillmix_jax.mesh import make_mesh, place_batch
+from skillmix_jax.models import cached, decoder
+
+NEW = 40
+
+torch.set_num_threads(1)  # two thread pools on few cores wait for each other
+
+
+def make_prompts(num: int = 32, longest: int = 60) -> list[tuple[str, list[int]]]:
+  rng = np.random.default_rng(0)
+  lengths = rng.integers(1, longest, num)
+  return [(f'p{i}', rng.integers(0, 160, n).tolist()) for i, n in enumerate(lengths)]
+
+
+def make_sampler(theirs, mesh_shape=(1, 1, 1), eos_id=-1, **options) -> Sampler:
+  cfg = our_config(theirs)
+  mesh = make_mesh(*mesh_shape)
+  with jax.set_mesh(mesh):
+    params = to_ours(theirs, cfg)
+  return Sampler(params, cfg, mesh, eos_id, **options)
+
+
+def answer(sampler, prompts, temperature=0.0, top_p=1.0, new=NEW, seed=0):
+  answers = sampler.sample(prompts, temperature=temperature, top_p=top_p, max_new_tokens=new, seed=seed)
+  return {name: (ids, reason) for name, ids, reason in answers}
+
+
+def their_answer(theirs, ids, eos_id) -> list[int]:
+  with torch.no_grad():
+    out = theirs.generate(
+      torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), do_sample=False, max_new_tokens=NEW,
+      eos_token_id=eos_id, pad_token_id=0,
+    )  # fmt: skip
+  return out[0, len(ids) :].tolist()
+
+
+KINDS = [
+  ('llama', {}),
+  ('llama', {'num_key_value_heads': 1, 'tie_word_embeddings': True}),
+  ('mistral', {'sliding_window': 9}),
+  ('mistral', {'sliding_window': 50, 'num_key_value_heads': 4, 'num_hidden_layers': 3}),
+]
+
+
+@pytest.mark.parametrize(('kind', 'overrides'), KINDS)
+def test_greedy_answers_equal_transformers_token_for_token(kind, overrides):
+  theirs = torch_model(kind, **overrides)
+  prompts = make_prompts()
+  free = answer(make_sampler(theirs, batch_size=12), prompts)
+  counts = np.bincount(np.concatenate([ids for ids, _ in free.values()]))
+  assert (counts > 0).sum() > 40  # varied text
+  eos_id = int(counts.argmax())
+  ours = answer(make_sampler(theirs, eos_id=eos_id, batch_size=12), prompts)
+  for name, ids in prompts:
+    assert ours[name][0] == their_answer(theirs, ids, eos_id), name
+    assert ours[name][1] == ('stop' if ours[name][0][-1] == eos_id else 'length')
+  assert {reason for _, reason in ours.values()} == {'stop', 'length'}
+
+
+def test_greedy_is_the_argmax_of_the_full_forward_pass():
+  theirs = torch_model('mistral', sliding_window=9)
+  cfg = our_config(theirs)
+  prompts = make_prompts(8)
+  ours = answer(make_sampler(theirs), prompts, new=20)
+  mesh = make_mesh(1, 1, 1)
+  rows = np.zeros((8, 96), np.int32)
+  for row, (name, ids) in zip(rows, prompts):
+    row[: len(ids) + 20] = ids + ours[name][0]
+  positions = np.tile(np.arange(96, dtype=np.int32), (8, 1))
+  with jax.set_mesh(mesh):
+    batch = place_batch(mesh, {'tokens': rows, 'positions': positions})
+    logits = jax.jit(lambda model, x: model(x['tokens'], x['positions']) @ model.head())(to_ours(theirs, cfg), batch)
+  best = np.asarray(logits).reshape(8, 96, -1).argmax(-1)
+  for row, (name, ids) in zip(best, prompts):
+    assert row[len(ids) - 1 : len(ids) + 19].tolist() == ours[name][0]
+
+
+def test_answers_do_not_depend_on_batch_size_order_or_devices():
+  theirs = torch_model('llama')
+  prompts = make_prompts(12, 30)
+  eos_id, options = 7, dict(temperature=1.0, top_p=0.9, new=17)
+  expected = answer(make_sampler(theirs, eos_id=eos_id, batch_size=12), prompts, **options)
+  assert len({tuple(ids) for ids, _ in expected.values()}) == 12
+  for mesh_shape, batch_size in (((1, 1, 1), 3), ((1, 1, 2), 12), ((4, 1, 1), 4)):
+    sampler = make_sampler(theirs, mesh_shape, eos_id, batch_size=batch_size)
+    assert answer(sampler, prompts[::-1], **options) == expected, (mesh_shape, batch_size)
+  some = answer(sampler, prompts[5:9], **options)  # as a restart asks for what is missing
+  assert some == {name: expected[name] for name, _ in prompts[5:9]}
+  assert answer(sampler, prompts, seed=1, **options) != expected
+
+
+def test_an_answer_ends_at_the_end_token_or_at_the_limit():
+  theirs = torch_model('llama')
+  prompts = make_prompts(6)
+  for new in (1, 2, 17, 18):
+    for ids, reason in answer(make_sampler(theirs), prompts, new=new).values():
+      assert len(ids) == new and reason == 'length'
+  free = answer(make_sampler(theirs), prompts, new=20)
+  eos_id = free['p0'][0][4]
+  ids, reason = answer(make_sampler(theirs, eos_id=eos_id), prompts, new=20)['p0']
+  assert reason == 'stop' and ids[-1] == eos_id and ids == free['p0'][0][: free['p0'][0].index(eos_id) + 1]
+
+
+PROBABILITIES = np.array([0.36, 0.24, 0.16, 0.1, 0.06, 0.05, 0.02, 0.01])
+
+
+def draw(temperature: float, top_p: float, num: int = 20_000) -> np.ndarray:
+  """How often each of 8 tokens of known probability is drawn."""
+  logits = jnp.tile(jnp.log(jnp.asarray(PROBABILITIES, jnp.float32)), (num, 1))
+  keys = np.stack([decode.row_key(3, str(i)) for i in range(num)])
+  rule = decode.Rule(greedy=False, nucleus=top_p < 1)
+  with jax.set_mesh(make_mesh(1, 1, 1)):
+    pick = jax.jit(decode.choose, static_argnums=5)
+    tokens = pick(logits, jnp.asarray(keys), jnp.int32(2), np.float32(temperature), np.float32(top_p), rule)
+  return np.bincount(np.asarray(tokens), minlength=8)
+
+
+@pytest.mark.parametrize(
+  ('temperature', 'top_p', 'kept'),
+  [(1.0, 1.0, 8), (0.5, 1.0, 8), (2.0, 1.0, 8), (1.0, 0.75, 3), (1.0, 0.77, 4), (0.5, 0.9, 3), (1.0, 1e-9, 1)],
+)
+def test_frequencies_are_those_of_temperature_and_top_p(temperature, top_p, kept):
+  expected = PROBABILITIES ** (1 / temperature)
+  expected[kept:] = 0
+  expected = expected / expected.sum()
+  counts = draw(temperature, top_p)
+  assert counts[kept:].sum() == 0
+  num = counts.sum()
+  statistic = ((counts - num * expected)[:kept] ** 2 / (num * expected[:kept])).sum()
+  assert statistic < 24.3  # the 99.9 % quantile of chi-squared with 7 degrees of freedom
+
+
+def test_what_cannot_be_sampled_is_named():
+  sampler = make_sampler(torch_model('llama'))
+  for numbers, said in (
+    (dict(temperature=-1.0), 'temperature=-1'),
+    (dict(temperature=float('nan')), 'temperature=nan'),
+    (dict(top_p=0.0), 'top_p=0'),
+    (dict(new=0), 'max_new_tokens=0'),
+    (dict(new=250), "prompt 'p0' has 50 tokens"),
+  ):
+    with pytest.raises(InputError, match=said):
+      answer(sampler, [('p0', [1] * 50)], **numbers)
+
+
+def test_the_cache_is_not_copied():
+  cfg = our_config(torch_model('llama', max_position_embeddings=4096))
+  mesh = make_mesh(1, 1, 1)
+  with jax.set_mesh(mesh):
+    weights = cached.copy_weights(decoder.init(cfg, 0), cfg, mesh, consume=False)
+    rows = {'tokens': np.zeros((4, 2048), np.int32), 'lengths': np.ones(4, np.int32), 'keys': np.zeros((4, 2), 'u4')}
+    batch, numbers = place_batch(mesh, rows), (np.float32(0), np.float32(1))
+    options = dict(cfg=cfg, rule=decode.Rule(greedy=True, nucleus=False))
+    token, _, cache = jax.eval_shape(partial(decode.prefill, num_slots=4096, **options), weights, batch, *numbers)
+    lowered = decode.extend.lower(weights, cache, token, batch, np.int32(0), *numbers, **options)
+    memory = lowered.compile().memory_analysis()
+  layer_bytes = 2 * 4 * 2 * 4096 * 16 * 4
+  assert memory.alias_size_in_bytes >= 2 * layer_bytes
+  assert memory.temp_size_in_bytes < layer_bytes / 2

@@ -1,0 +1,166 @@
+"""What a model was taught comes out of its workdir, and bad input is said before anything is compiled."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import make_dialog, write_jsonl
+from train_test import make_config, run
+
+from skillmix_jax.errors import InputError
+from skillmix_jax.prepare import prepare
+from skillmix_jax.sample import Model, sample
+from skillmix_jax.train import train
+
+ROOT = Path(__file__).parent.parent
+GREEDY = dict(temperature=0.0, top_p=1.0, max_new_tokens=16, seed=0)
+DIALOGS = [make_dialog(i) for i in range(32)]
+PROMPTS = [{'id': d['id'], 'messages': d['messages'][:3]} for d in DIALOGS]
+EXPECTED = {d['id']: d['messages'][3]['content'] for d in DIALOGS}
+
+
+@pytest.fixture(scope='module')
+def taught(small_raw, tmp_path_factory) -> Path:
+  """A workdir whose last step knows 32 dialogs by heart, with answers written along the way."""
+  folder = tmp_path_factory.mktemp('taught')
+  prepare(
+    out=folder / 'data', tokenizer_path=small_raw / 'tokenizer', template='mistral', length=64,
+    dialogs=[str(small_raw / 'dialogs.jsonl')], held_out=0.0,
+  )  # fmt: skip
+  prompts = str(write_jsonl(folder / 'prompts.jsonl', PROMPTS))
+  for steps, sampling in ((20, {}), (260, {'sample_every': 130, 'sample_prompts': prompts})):
+    run(
+      folder / 'run', folder / 'data', steps=steps, data__text_rows=0, data__dialogs=32, checkpoint__every=1000,
+      checkpoint__keep=2, mesh__fsdp=2 if steps == 20 else 1, optimizer__learning_rate=1e-2, **sampling,
+    )  # fmt: skip
+  return folder
+
+
+def read(path: Path) -> dict[str, dict]:
+  return {row['id']: row for row in map(json.loads, path.read_text().splitlines())}
+
+
+def answers_of(rows: dict[str, dict]) -> dict[str, str]:
+  return {name: row['answer'] for name, row in rows.items()}
+
+
+def test_a_taught_model_repeats_its_answers(taught, tmp_path):
+  model = Model(str(taught / 'run'), dtype='float32', batch_size=16)
+  sample(model, taught / 'prompts.jsonl', tmp_path / 'a.jsonl', **GREEDY)
+  rows = read(tmp_path / 'a.jsonl')
+  assert answers_of(rows) == EXPECTED
+  assert {row['finish_reason'] for row in rows.values()} == {'stop'}
+  assert all(set(row) == {'id', 'answer', 'num_tokens', 'finish_reason'} for row in rows.values())
+  assert read(taught / 'run' / 'samples' / '260.jsonl') == rows  # as the run itself wrote them
+  first = [{'id': d['id'], 'messages': d['messages'][:1]} for d in DIALOGS]
+  said = {row['id']: row['answer'] for row in model.sample_dialogs(first, **GREEDY)}
+  assert said == {d['id']: d['messages'][1]['content'] for d in DIALOGS}
+
+
+def test_a_chosen_step_answers_as_it_did_then(taught, tmp_path):
+  prompts = taught / 'prompts.jsonl'
+  sample(Model(f'{taught / "run"}@20', dtype='float32'), prompts, tmp_path / 'early.jsonl', **GREEDY)
+  assert answers_of(read(tmp_path / 'early.jsonl')) != EXPECTED
+  sample(Model(f'{taught / "run"}@260'), prompts, tmp_path / 'late.jsonl', **GREEDY)  # in bfloat16
+  same = [answer == EXPECTED[name] for name, answer in answers_of(read(tmp_path / 'late.jsonl')).items()]
+  assert sum(same) >= 30
+  assert sorted(path.name for path in (taught / 'run' / 'samples').iterdir()) == ['130.jsonl', '260.jsonl']
+
+
+def test_a_cut_answers_file_is_completed_with_the_same_answers(taught, tmp_path, capsys):
+  model = Model(str(taught / 'run'), dtype='float32', batch_size=8)
+  options = GREEDY | {'temperature': 1.5}
+  path = tmp_path / 'deep' / 'a.jsonl'
+  sample(model, taught / 'prompts.jsonl', path, **options)
+  whole = path.read_bytes()
+  lines = whole.splitlines(keepends=True)
+  path.write_bytes(b''.join(lines[:11]) + lines[11][:20])
+  capsys.readouterr()
+  sample(model, taught / 'prompts.jsonl', path, **options)
+  assert read(path) == {row['id']: row for row in map(json.loads, lines)}
+  assert path.read_bytes().startswith(b''.join(lines[:11]))
+  said = capsys.readouterr().err
+  assert '11 of 32 are answered' in said and '8 of 21 answers' in said and 'tokens/s' in said
+  sample(model, taught / 'prompts.jsonl', path, **options)
+  assert path.read_bytes().count(b'\n') == 32
+
+
+def user(text: str) -> dict:
+  return {'role': 'user', 'content': text}
+
+
+BAD_PROMPTS = {
+  'not JSON': ('{"id": "a", "messages"\n', 'p.jsonl:1: not JSON'),
+  'empty': ('', 'p.jsonl is empty'),
+  'no id': (json.dumps({'messages': [user('hi')]}) + '\n', "p.jsonl:1: 'id' must be a text"),
+  'twice': ((json.dumps({'id': 'a', 'messages': [user('hi')]}) + '\n') * 2, "p.jsonl:2: id 'a' stands at"),
+  'order': (json.dumps({'id': 'a', 'messages': [user('hi'), user('ho')]}) + '\n', "'assistant' must stand"),
+  'too long': (json.dumps({'id': 'a', 'messages': [user('moon ' * 90)]}) + '\n', "prompt 'a' has "),
+}
+
+
+@pytest.mark.parametrize('name', BAD_PROMPTS)
+def test_bad_prompts_are_named(taught, tmp_path, name):
+  text, said = BAD_PROMPTS[name]
+  (tmp_path / 'p.jsonl').write_text(text)
+  with pytest.raises(InputError, match='(?s)' + said.replace('.', r'\.')):
+    sample(Model(str(taught / 'run')), tmp_path / 'p.jsonl', tmp_path / 'a.jsonl', **GREEDY)
+  assert not (tmp_path / 'a.jsonl').exists()
+
+
+@pytest.mark.parametrize(
+  ('checkpoint', 'options', 'said'),
+  [
+    ('/nowhere', {}, 'no checkpoint there'),
+    ('{}@7', {}, 'no checkpoint of step 7'),
+    ('{}', {'template': 'chatml'}, "template='chatml' is not one of"),
+    ('{}', {'dtype': 'float16'}, "dtype='float16' is not one of"),
+    ('{}', {'batch_size': 0}, 'batch_size=0'),
+  ],
+)
+def test_bad_checkpoints_and_options_are_named(taught, checkpoint, options, said):
+  with pytest.raises(InputError, match=said):
+    Model(checkpoint.format(taught / 'run'), **options)
+
+
+def test_answers_of_something_else_are_not_overwritten(taught, tmp_path):
+  (tmp_path / 'a.jsonl').write_text('{"text": "mine"}\n')
+  with pytest.raises(InputError, match=r'a\.jsonl:1: not an answer'):
+    sample(Model(str(taught / 'run')), taught / 'prompts.jsonl', tmp_path / 'a.jsonl', **GREEDY)
+  assert (tmp_path / 'a.jsonl').read_text() == '{"text": "mine"}\n'
+
+
+def test_training_refuses_samples_without_prompts(small_data, tmp_path):
+  for overrides, said in (
+    ({'sample_every': 3}, 'needs prompts'),
+    ({'sample_every': -1}, 'sample_every=-1'),
+    ({'sample_every': 3, 'sample_prompts': '/nowhere.jsonl'}, 'cannot read /nowhere.jsonl'),
+  ):
+    with pytest.raises(InputError, match=said):
+      train(make_config(small_data, **overrides), tmp_path / 'run')
+  assert not (tmp_path / 'run' / 'metrics.jsonl').exists()
+
+
+def test_the_command_answers_and_refuses_in_one_line(taught, tmp_path):
+  answers = tmp_path / 'a.jsonl'
+  files = [f'--prompts={taught / "prompts.jsonl"}', f'--answers={answers}']
+  cases = {
+    'good': [f'--checkpoint={taught / "run"}', '--temperature=0', '--max_new_tokens=16', '--dtype=float32', *files],
+    'missing': files,
+    'wrong': ['--checkpoint=/nowhere', *files],
+    'nan': [f'--checkpoint={taught / "run"}', '--temperature=nan', *files],
+  }
+  start = lambda arguments: subprocess.Popen(
+    [sys.executable, '-m', 'skillmix_jax.sample', *arguments],
+    cwd=ROOT, env=os.environ | {'JAX_PLATFORMS': 'cpu'}, stderr=subprocess.PIPE, text=True,
+  )  # fmt: skip
+  running = {name: start(arguments) for name, arguments in cases.items()}
+  errors = {name: process.communicate(timeout=300)[1] for name, process in running.items()}
+  assert running.pop('good').returncode == 0, errors['good']
+  assert answers_of(read(answers)) == EXPECTED
+  for name, process in running.items():
+    assert process.returncode == 2 and errors[name].count('\n') == 1, errors[name]
+  assert '--checkpoint is missing' in errors['missing'] and 'temperature=nan' in errors['nan']
