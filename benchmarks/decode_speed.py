@@ -12,8 +12,8 @@ import numpy as np
 import torch
 import transformers
 
-from skillmix_jax.decode import Sampler
-from skillmix_jax.mesh import make_mesh
+from skillmix_jax.decode import CHUNK, Rule, Sampler, extend, prefill
+from skillmix_jax.mesh import make_mesh, place_batch
 from skillmix_jax.models import decoder
 from skillmix_jax.models.config import Config
 
@@ -82,16 +82,27 @@ def measure(batches: tuple[int, ...] = (8, 32), rounds: int = 3) -> list[dict]:
   return results
 
 
-def cost_of_length(lengths: tuple[int, ...] = (256, 512, 1024), rows: int = 8) -> dict[int, float]:
-  """Milliseconds per token of a batch, for caches of about these lengths; reading the prompts is taken off."""
-  sampler, new = our_sampler(), 33
+def cost_of_length(lengths: tuple[int, ...] = (256, 512, 1024, 2048), rows: int = 8) -> dict[int, float]:
+  """Milliseconds for one more token of all rows, behind prompts of these lengths; medians of 6 calls."""
+  sampler, rule, numbers = our_sampler(), Rule(greedy=True, nucleus=False), (np.float32(0), np.float32(1))
   results = {}
   for length in lengths:
-    prompts = make_prompts(rows, length)
-    for count in (1, new):
-      our_seconds(sampler, prompts, count)  # compiles
-    times = [our_seconds(sampler, prompts, new) - our_seconds(sampler, prompts, 1) for _ in range(3)]
-    results[length] = 1000 * statistics.median(times) / (new - 1)
+    rows_of_batch = {
+      'tokens': make_prompts(rows, length).astype(np.int32),
+      'lengths': np.full(rows, length, np.int32),
+      'keys': np.zeros((rows, 2), np.uint32),
+    }
+    with jax.set_mesh(sampler._mesh):
+      batch = place_batch(sampler._mesh, rows_of_batch)
+      num_slots, seconds = length + 7 * CHUNK, []
+      token, _, cache = prefill(sampler._weights, batch, *numbers, cfg=SIZES, rule=rule, num_slots=num_slots)
+      for chunk in range(7):
+        start = time.perf_counter()
+        first = np.int32(chunk * CHUNK)
+        token, new, cache = extend(sampler._weights, cache, token, batch, first, *numbers, cfg=SIZES, rule=rule)
+        new.block_until_ready()
+        seconds.append(time.perf_counter() - start)
+    results[length] = 1000 * statistics.median(seconds[1:]) / CHUNK  # the first call compiles
   return results
 
 
