@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import transformers
 from conftest import make_dialog, write_jsonl
 from train_test import make_config, run
 
+from skillmix_jax.convert import to_hf
 from skillmix_jax.errors import InputError
 from skillmix_jax.prepare import prepare
 from skillmix_jax.sample import Model, sample
@@ -68,6 +70,16 @@ def test_a_chosen_step_answers_as_it_did_then(taught, tmp_path):
   same = [answer == EXPECTED[name] for name, answer in answers_of(read(tmp_path / 'late.jsonl')).items()]
   assert sum(same) >= 30
   assert sorted(path.name for path in (taught / 'run' / 'samples').iterdir()) == ['130.jsonl', '260.jsonl']
+
+
+def test_its_export_repeats_them_in_transformers(taught, tmp_path):
+  to_hf(str(taught / 'run'), tmp_path / 'export', dtype='float32', template=None)
+  model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / 'export')
+  encoder = transformers.AutoTokenizer.from_pretrained(tmp_path / 'export')
+  for dialog in PROMPTS:
+    ids = encoder.apply_chat_template(dialog['messages'], return_tensors='pt', return_dict=False)
+    out = model.generate(ids, do_sample=False, max_new_tokens=16)
+    assert encoder.decode(out[0, ids.shape[1] :], skip_special_tokens=True) == EXPECTED[dialog['id']]
 
 
 def test_a_cut_answers_file_is_completed_with_the_same_answers(taught, tmp_path, capsys):
