@@ -4,6 +4,7 @@ Text is only ever text here: a literal '</s>' or '[INST]' inside a dialog or a w
 pieces, never a control token. BOS and EOS are placed by id, by those who know where a document starts.
 """
 
+import abc
 import hashlib
 import json
 import os
@@ -22,7 +23,7 @@ TOKENIZERS_FILE = 'tokenizer.json'
 SPECIAL_TOKEN_FILES = ('tokenizer_config.json', 'special_tokens_map.json')
 
 
-class Tokenizer:
+class Tokenizer(abc.ABC):
   """What both kinds share.
 
   Attributes:
@@ -68,21 +69,21 @@ class Tokenizer:
     ids = self.encode('a')
     return bool(ids) and self.piece(ids[0]).startswith('▁')
 
+  @abc.abstractmethod
   def encode(self, text: str) -> list[int]:
     """Ids of `text`, without BOS and EOS; control tokens spelled out in it stay text."""
-    raise NotImplementedError
 
   def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
     """`encode` of each text."""
     return [self.encode(text) for text in texts]
 
+  @abc.abstractmethod
   def decode(self, ids: Sequence[int]) -> str:
     """Text of `ids`; control tokens leave no trace."""
-    raise NotImplementedError
 
+  @abc.abstractmethod
   def piece(self, token_id: int) -> str:
     """The vocabulary entry of one id, for showing."""
-    raise NotImplementedError
 
 
 class SentencePiece(Tokenizer):
