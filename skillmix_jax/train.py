@@ -72,8 +72,11 @@ def check_numbers(config: ConfigDict):
     raise InputError(f'sample_every={config.sample_every} needs prompts: give --config.sample_prompts=P.jsonl')
 
 
-def model_config(config: ConfigDict, data: Data) -> Config:
-  """The decoder of this run: its shape from model.init_from, else from the config and the data."""
+def model_config(config: ConfigDict, data: Data, folder: Path) -> Config:
+  """The decoder of this run: its shape from model.init_from, else from the config and the data.
+
+  A run that goes on in `folder` has its shape there: what it once started from need not exist any more.
+  """
   model = config.model.to_dict()
   reference = model.pop('init_from')
   if model['attention'] == 'auto':
@@ -81,7 +84,7 @@ def model_config(config: ConfigDict, data: Data) -> Config:
   if model['attention'] == 'cudnn' and jax.default_backend() != 'gpu':
     raise InputError(f'model.attention=cudnn needs an NVIDIA GPU, this is {jax.default_backend()}: use auto or xla')
   if reference:
-    source = open_source(reference)
+    source = open_source(str(folder) if steps_in(folder) else reference)
     workdir.check_same_data(reference, source.data_identity, data.manifest, ('tokenizer', 'template'))
     cfg = dataclasses.replace(source.config, **{name: model[name] for name in ('dtype', 'remat', 'attention')})
     if data.vocab_size > cfg.vocab_size or data.length > cfg.max_positions:
@@ -203,7 +206,7 @@ def train(config: ConfigDict, folder: Path) -> int:
   loss.check_length(data.length)
   initialize_distributed()
   mesh = make_mesh(**config.mesh)
-  cfg = model_config(config, data)
+  cfg = model_config(config, data, folder)
   cfg.check_mesh(mesh.shape['fsdp'], mesh.shape['tensor'])
   mixture = make_mixture(config, data, mesh)
   resolved = config.to_dict() | {'data_identity': workdir.data_identity(data.manifest)}

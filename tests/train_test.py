@@ -1,6 +1,7 @@
 """A whole run: it learns, it resumes bit for bit, and it refuses what it cannot do before it costs anything."""
 
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -118,6 +119,16 @@ def test_another_run_starts_from_the_weights_it_is_told(tmp_path, small_data, un
   rows = run(tmp_path / 'next', small_data, model__init_from=f'{folder}@6', seed=1)
   before = metrics.read_rows(folder / 'metrics.jsonl')[-1]
   assert rows[0, 'held_out_loss_dialogs'] == before['held_out_loss_dialogs']
+
+
+def test_a_run_goes_on_without_what_it_started_from(tmp_path, small_data, uninterrupted):
+  folder, _ = uninterrupted
+  shutil.copytree(folder, tmp_path / 'base')
+  expected = run(tmp_path / 'whole', small_data, model__init_from=str(tmp_path / 'base'), steps=2)
+  run(tmp_path / 'run', small_data, model__init_from=str(tmp_path / 'base'), steps=1)
+  shutil.rmtree(tmp_path / 'base')
+  resumed = run(tmp_path / 'run', small_data, model__init_from=str(tmp_path / 'base'), steps=2)
+  assert resumed[2, 'loss'] == expected[2, 'loss']
 
 
 def test_packing_trains_on_the_same_tokens(tmp_path, small_data):
