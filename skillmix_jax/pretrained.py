@@ -1,5 +1,6 @@
 """Weights to start from: a workdir, a Hugging Face folder, or the name of a repository on the Hugging Face Hub."""
 
+import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from skillmix_jax import workdir
 from skillmix_jax.checkpoint import FOLDER, load_params, parse_reference
 from skillmix_jax.data import chat, tokenizer
 from skillmix_jax.errors import InputError
-from skillmix_jax.models import hf
+from skillmix_jax.models import hf, tensor_files
 from skillmix_jax.models.config import Config
 from skillmix_jax.models.decoder import Decoder
 
@@ -19,6 +20,7 @@ TEMPLATE_OF = {'llama': 'llama2', 'mistral': 'mistral'}
 FILES = ['*.safetensors', '*.json', tokenizer.SENTENCEPIECE_FILE]
 NOT_FILES = ['consolidated*']  # the same weights a second time, under other names
 HUB_ID = re.compile(r'[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*')
+NUM_PIECES, PIECE_BYTES = 32, 4096  # of a file that `fingerprint` reads
 OURS = ('checkpoints', 'runs')  # folders of this project: 'checkpoints/x' is never looked up on the Hub
 
 
@@ -29,6 +31,7 @@ class Source(NamedTuple):
   data_identity: dict[str, Any]  # template and tokenizer that they were made for, as in W/config.json
   tokenizer: Path  # its folder
   load: Callable[[Decoder, jax.sharding.Mesh], Decoder]  # takes an abstract decoder and the mesh
+  files: Callable[[], dict[str, Path]]  # that hold the weights, by their names in the checkpoint's folder
 
 
 def open_source(reference: str) -> Source:
@@ -63,14 +66,34 @@ def open_folder(folder: Path, template: str | None) -> Source:
     'tokenizer': encoder.identity,
     'length': None,
   }
-  return Source(config, identity, folder, lambda like, mesh: hf.load(folder, like, mesh))
+  files = lambda: {tensor.file.name: tensor.file for tensor in tensor_files.open_folder(folder).values()}
+  return Source(config, identity, folder, lambda like, mesh: hf.load(folder, like, mesh), files)
 
 
 def _open_workdir(folder: Path, step: int) -> Source:
   saved = workdir.read_config(folder)
   config = Config(**{name: value for name, value in saved['model'].items() if name != 'init_from'})
   load = lambda like, mesh: load_params(folder, step, like, mesh)
-  return Source(config, saved['data_identity'], folder / 'tokenizer', load)
+  weights = folder / FOLDER / str(step) / 'params'
+  files = lambda: {str(path.relative_to(weights)): path for path in weights.rglob('*') if path.is_file()}
+  return Source(config, saved['data_identity'], folder / 'tokenizer', load, files)
+
+
+def fingerprint(source: Source) -> str:
+  """16 hex digits that tell weights apart: a copy has the same, another training or export another.
+
+  Of each file the name, the size and a few pieces are read, the first and the last bytes among them, so that 50 GB
+  take no time. Ends alone would not do: in bfloat16 the norms, which often lie last, hardly move in a fine-tuning.
+  """
+  digest = hashlib.sha256()
+  for name, path in sorted(source.files().items()):
+    size = path.stat().st_size
+    digest.update(f'{name}\n{size}\n'.encode())
+    with path.open('rb') as file:
+      for piece in range(NUM_PIECES):
+        file.seek(max(0, size - PIECE_BYTES) * piece // (NUM_PIECES - 1))
+        digest.update(file.read(PIECE_BYTES))
+  return digest.hexdigest()[:16]
 
 
 def _is_hub_id(reference: str) -> bool:

@@ -30,7 +30,7 @@ from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import initialize_distributed
 from skillmix_jax.models import decoder
 from skillmix_jax.models.config import DTYPES, Config
-from skillmix_jax.pretrained import open_source
+from skillmix_jax.pretrained import fingerprint, open_source
 
 FLAGS = flags.FLAGS
 TRAINING_TOKENS = 256  # of an answer that `train` writes, at most
@@ -81,6 +81,7 @@ class Model:
 
   Attributes:
     config: the decoder, in the dtype that it is computed in.
+    fingerprint: of the weights, see pretrained.fingerprint.
   """
 
   def __init__(
@@ -102,6 +103,7 @@ class Model:
     if batch_size is not None and batch_size < 1:
       raise InputError(f'batch_size={batch_size} must be at least 1')
     self._source = open_source(checkpoint)
+    self.fingerprint = fingerprint(self._source)
     self._template = template or self._source.data_identity['template']['name']
     if self._template not in chat.TEMPLATES:
       raise InputError(f'template={self._template!r} is not one of {", ".join(chat.TEMPLATES)}')

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -136,6 +138,17 @@ def test_bad_prompts_are_named(taught, tmp_path, name):
 def test_bad_checkpoints_and_options_are_named(taught, checkpoint, options, said):
   with pytest.raises(InputError, match=said):
     Model(checkpoint.format(taught / 'run'), **options)
+
+
+def test_a_fingerprint_tells_weights_apart_and_survives_a_copy(taught, tmp_path):
+  shutil.copytree(taught / 'run', tmp_path / 'copy')
+  to_hf(str(taught / 'run'), tmp_path / 'export', dtype='float32', template=None)
+  shutil.copytree(tmp_path / 'export', tmp_path / 'export2')
+  of = lambda checkpoint: Model(str(checkpoint)).fingerprint
+  late, early, export = of(taught / 'run'), of(f'{taught / "run"}@20'), of(tmp_path / 'export')
+  assert re.fullmatch('[0-9a-f]{16}', late) and len({late, early, export}) == 3
+  assert of(tmp_path / 'copy') == of(f'{taught / "run"}@260') == late
+  assert of(tmp_path / 'export2') == export
 
 
 def test_answers_of_something_else_are_not_overwritten(taught, tmp_path):

@@ -1,0 +1,206 @@
+"""Which skills and which topic a text is about: drawn without repetition, so that a longer run extends a shorter one.
+
+The pairs (set of k skills, topic) of a setting are numbered 0 .. N-1, N = C(skills, k) * topics, up to 1e10 and more.
+Combination i is number permutation(i), where the permutation is a keyed Feistel network on the numbers themselves:
+nothing is shuffled or stored, no two i share a pair, and i alone decides, not how many are drawn.
+"""
+
+import bisect
+import dataclasses
+import hashlib
+import json
+import math
+import os
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from evals.catalog import Catalog, closest
+from skillmix_jax.errors import InputError
+
+_ROUNDS = 8  # four make a Feistel network a good permutation (Luby and Rackoff, 1988); small domains want more
+
+
+@dataclasses.dataclass(frozen=True)
+class Combination:
+  """One question. `id` is unique in a run; the order of `skills` is that of the prompt and the rubric."""
+
+  id: str
+  setting: str
+  k: int
+  skills: tuple[str, ...]
+  topic: str
+
+
+def draw(
+  catalog: Catalog,
+  *,
+  settings: Sequence[str],
+  ks: Sequence[int],
+  num_combinations: int | Sequence[int],
+  seed: int,
+  split: str = 'category',
+  exclude: Collection[str] = (),
+) -> list[Combination]:
+  """Combinations of every setting and k, in this order.
+
+  Args:
+    catalog: whose names are used.
+    settings: see Catalog.pool.
+    ks: numbers of skills.
+    num_combinations: one number for all ks, or one per k. Where fewer pairs exist, all are used once.
+    seed: of the permutation; what is drawn for a (setting, k) depends on it and on the pool, on nothing else.
+    split: 'category' or 'table'.
+    exclude: names of skills that are not used.
+
+  Raises:
+    InputError: a setting is unknown, a k has more skills than there are, or numbers do not fit.
+  """
+  settings = (settings,) if isinstance(settings, str) else tuple(settings)
+  ks, counts = _check_counts(ks, num_combinations)
+  if not settings:
+    raise InputError('settings is empty')
+  if len(set(settings)) < len(settings):
+    raise InputError(f'settings={settings} names a setting twice')
+  drawn = []
+  for setting in settings:
+    for k, count in zip(ks, counts):
+      skills, topics = catalog.pool(setting, split, exclude, k)
+      if k > len(skills):
+        raise InputError(f'setting {setting}: k={k} needs more skills than the {len(skills)} there are')
+      names = [skill.name for skill in skills]
+      drawn += _draw_cell(setting, k, names, topics, count, seed)
+  return drawn
+
+
+def read(path: str | Path, catalog: Catalog) -> list[Combination]:
+  """Reads JSONL `{"id", "setting", "k", "skills", "topic"}`: any setting, but skills and topics of the catalog.
+
+  Raises InputError with FILE:LINE.
+  """
+  try:
+    lines = Path(path).read_bytes().decode('utf-8').split('\n')
+  except OSError as error:
+    raise InputError(f'{path}: {error.strerror or error}') from None
+  except UnicodeDecodeError as error:
+    raise InputError(f'{path}: not UTF-8 at byte {error.start}') from None
+  found: dict[str, Combination] = {}
+  for number, line in enumerate(lines, 1):
+    if not line.strip():
+      continue
+    try:
+      combination = _parse(line, catalog)
+      if combination.id in found:
+        raise InputError(f'id {combination.id!r} is there twice')
+    except InputError as error:
+      raise InputError(f'{path}:{number}: {error}') from None
+    found[combination.id] = combination
+  if not found:
+    raise InputError(f'{path}: no combinations in it')
+  return list(found.values())
+
+
+def write(path: str | Path, combinations: Iterable[Combination]):
+  """Writes what `read` reads; the file appears when it is complete."""
+  text = ''.join(json.dumps(dataclasses.asdict(one), ensure_ascii=False) + '\n' for one in combinations)
+  partial = Path(f'{path}.partial')
+  partial.write_text(text, encoding='utf-8', newline='\n')
+  os.replace(partial, path)
+
+
+def _check_counts(ks: Sequence[int], num_combinations: int | Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+  ks = (ks,) if isinstance(ks, int) else tuple(ks)
+  counts = (num_combinations,) if isinstance(num_combinations, (int, str)) else tuple(num_combinations)
+  for name, numbers in (('ks', ks), ('num_combinations', counts)):
+    if not numbers or not all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in numbers):
+      raise InputError(f'{name}={numbers}: whole numbers of 1 and more are needed')
+  if len(set(ks)) < len(ks):
+    raise InputError(f'ks={ks} names a k twice')
+  counts = counts * len(ks) if len(counts) == 1 else counts
+  if len(counts) != len(ks):
+    raise InputError(f'num_combinations={counts} has {len(counts)} numbers for ks={ks}: give one for all, or one per k')
+  return ks, counts
+
+
+def _draw_cell(
+  setting: str, k: int, names: Sequence[str], topics: Sequence[str], count: int, seed: int
+) -> list[Combination]:
+  """The first `count` combinations of one setting and k, or all there are."""
+  key = hashlib.blake2b(f'skillmix combinations/{seed}/{setting}/{k}'.encode(), digest_size=32).digest()
+  size = math.comb(len(names), k) * len(topics)
+  tables = [[math.comb(n, j) for n in range(len(names) + 1)] for j in range(k + 1)]
+  cell = []
+  for i in range(min(count, size)):
+    rank, topic = divmod(_permute(i, size, key), len(topics))
+    chosen = _order(_unrank(rank, k, tables), _hash(key, _ROUNDS, i))
+    skills = tuple(names[position] for position in chosen)
+    cell.append(Combination(f'{setting}-k{k}-{i:04d}', setting, k, skills, topics[topic]))
+  return cell
+
+
+def _hash(key: bytes, step: int, value: int) -> int:
+  """64 bits."""
+  digest = hashlib.blake2b(value.to_bytes(16, 'little'), digest_size=8, key=key, salt=bytes((step,))).digest()
+  return int.from_bytes(digest, 'little')
+
+
+def _permute(i: int, size: int, key: bytes) -> int:
+  """Image of i under a permutation of range(size).
+
+  The network permutes rows x columns, the smallest nearly square grid with at least `size` cells; an image outside is
+  permuted again until it falls inside ("cycle walking"), which keeps it a permutation.
+  """
+  rows = math.isqrt(size - 1) + 1
+  columns = -(-size // rows)
+  while True:
+    row, column = divmod(i, columns)
+    for step in range(0, _ROUNDS, 2):
+      row = (row + _hash(key, step, column)) % rows
+      column = (column + _hash(key, step + 1, row)) % columns
+    i = row * columns + column
+    if i < size:
+      return i
+
+
+def _unrank(rank: int, k: int, tables: Sequence[Sequence[int]]) -> list[int]:
+  """The k-subset of this rank (combinatorial number system); tables[j][n] is n choose j."""
+  chosen = []
+  for j in range(k, 0, -1):
+    position = bisect.bisect_right(tables[j], rank) - 1
+    chosen.append(position)
+    rank -= tables[j][position]
+  return chosen
+
+
+def _order(chosen: list[int], number: int) -> list[int]:
+  """One of the k! orders, chosen by the number."""
+  rest, ordered = list(chosen), []
+  while rest:
+    number, position = divmod(number, len(rest))
+    ordered.append(rest.pop(position))
+  return ordered
+
+
+def _parse(line: str, catalog: Catalog) -> Combination:
+  try:
+    record = json.loads(line)
+  except json.JSONDecodeError as error:
+    raise InputError(f'not JSON: {error.msg}') from None
+  if not isinstance(record, dict):
+    raise InputError('not a JSON object')
+  types = {'id': str, 'setting': str, 'k': int, 'skills': list, 'topic': str}
+  for key, kind in types.items():
+    if key not in record:
+      raise InputError(f'"{key}" is missing')
+    if not isinstance(record[key], kind) or isinstance(record[key], bool) or record[key] == '':
+      raise InputError(f'"{key}" is {record[key]!r}; {kind.__name__} is needed')
+  skills = tuple(record['skills'])
+  for name in skills:
+    if not isinstance(name, str):
+      raise InputError(f'skill {name!r} is not a string')
+    catalog.skill(name)
+  if not skills or len(set(skills)) < len(skills) or len(skills) != record['k']:
+    raise InputError(f'k={record["k"]}, but "skills" has {len(set(skills))} different names')
+  topics = catalog.topics['train'] + catalog.topics['held_out']
+  if record['topic'] not in topics:
+    raise InputError(f'catalog {catalog.name!r} has no topic {record["topic"]!r}{closest(record["topic"], topics)}')
+  return Combination(record['id'], record['setting'], record['k'], skills, record['topic'])

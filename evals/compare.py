@@ -1,0 +1,86 @@
+"""Compares students on the combinations that their runs share.
+
+    python -m evals.compare --runs=runs/base,runs/d123
+    python -m evals.compare --runs=runs/d1,runs/d12,runs/d123 --settings=held_out --ks=2,3
+
+Each run is compared with every one before it: the later minus the earlier, for every setting and k in which they share
+combinations. The p values are exact (McNemar for 0/1, sign flips for shares) and corrected (Holm) over all contrasts
+that are asked for, so ask for what you want to know. With --train_data, the files that a student was trained on, a
+verdict is refused when the only grader is of the family that wrote them.
+"""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from evals import contrasts, grades, metrics, tables, training_data
+from evals.contrasts import Contrast, Graded
+from evals.run import open_run
+from evals.students import family
+from skillmix_jax import command
+from skillmix_jax.errors import InputError
+
+FLAGS = flags.FLAGS
+
+
+def load(path: Path) -> Graded:
+  """A run with its marks; raises InputError where it has no votes."""
+  run = open_run(path)
+  grader = grades.find_grader(run)
+  if grader is None:
+    raise InputError(f'{path} has no votes yet: run evals.grade first')
+  rows = list(grades.build(run, grader))
+  names = sorted({row['grader'] for row in rows if row['grader']})
+  return Graded(path.name, rows, run.settings.generations, ', '.join(names), family(grader.model))
+
+
+def check_same_grader(runs: Sequence[Graded]):
+  """Raises InputError where marks of two graders would be compared."""
+  for run in runs[1:]:
+    if run.grader != runs[0].grader:
+      raise InputError(
+        f'{runs[0].name} was graded by {runs[0].grader} and {run.name} by {run.grader}: marks of two graders are not '
+        'comparable; grade both with the same one'
+      )
+
+
+def find(runs: Sequence[Graded], metric: str, settings: Sequence[str], ks: Sequence[int]) -> list[Contrast]:
+  """All contrasts between the runs in the cells asked for; raises InputError where there is none."""
+  found = []
+  for earlier, later in itertools.combinations(runs, 2):
+    found += [
+      one
+      for one in contrasts.contrast(later, earlier, metric)
+      if (not settings or one.setting in settings) and (not ks or one.k in ks)
+    ]
+  if not found:
+    raise InputError('these runs share no complete combination in the cells asked for: the same config and seed do')
+  return found
+
+
+def _define_flags():
+  flags.DEFINE_list('runs', [], 'folders of graded runs, the baseline first')
+  flags.DEFINE_enum('metric', 'ratio_of_full_marks', metrics.METRICS, 'what is compared')
+  flags.DEFINE_list('settings', [], 'only these; default: all')
+  flags.DEFINE_list('ks', [], 'only these; default: all')
+  flags.DEFINE_list('train_data', [], 'dialogs that the students were trained on')
+
+
+def main():
+  if len(FLAGS.runs) < 2:
+    raise InputError('--runs=A,B needs at least two runs')
+  ks = [k for k in FLAGS.ks if not k.isdigit()]
+  if ks:
+    raise InputError(f'--ks: {ks[0]!r} is no number')
+  runs = [load(Path(path)) for path in FLAGS.runs]
+  check_same_grader(runs)
+  found = find(runs, FLAGS.metric, FLAGS.settings, [int(k) for k in FLAGS.ks])
+  writers = training_data.read(FLAGS.train_data).families if FLAGS.train_data else frozenset()
+  tables.print_contrasts(contrasts.decide(found, contrasts.refusal(runs, writers)))
+
+
+if __name__ == '__main__':
+  _define_flags()
+  command.run(main)

@@ -1,0 +1,123 @@
+"""Which of two students is better: differences on the combinations that both have, corrected for looking many times."""
+
+import dataclasses
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+from evals import marks, metrics, statistics
+from evals.marks import Marks
+
+ALPHA = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Graded:
+  """A run as far as contrasts need it.
+
+  Attributes:
+    name: of the folder.
+    rows: of grades.jsonl.
+    generations: texts for each combination.
+    grader: names that the endpoint gave.
+    family: who trained the grader; None where its name does not say.
+  """
+
+  name: str
+  rows: Sequence[dict[str, Any]]
+  generations: int
+  grader: str
+  family: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Contrast:
+  """a minus b on the combinations that both have.
+
+  Attributes:
+    difference: of the means.
+    ci95: of the difference, not corrected.
+    p: exact McNemar for 0/1, sign flips for shares.
+    p_holm: corrected over all contrasts that were asked for together.
+    verdict: 'higher', 'lower', 'undecided' or 'refused: why'.
+  """
+
+  a: str
+  b: str
+  setting: str
+  k: int
+  metric: str
+  n: int
+  mean_a: float
+  mean_b: float
+  difference: float
+  ci95: tuple[float, float]
+  p: float
+  grader: str
+  p_holm: float = 1.0
+  verdict: str = ''
+
+
+def _best(run: Graded, metric: str) -> dict[tuple, float]:
+  """The value of each complete combination, by what was asked."""
+  mark = dict(zip(metrics.METRICS, metrics.MARKS))[metric]
+  values = {}
+  for group in metrics.complete(run.rows, run.generations).values():
+    best = marks.combine([Marks(*(row[name] for name in metrics.MARKS)) for row in group])
+    row = group[0]
+    values[row['setting'], row['k'], tuple(row['skills']), row['topic']] = float(getattr(best, mark))
+  return values
+
+
+def _test(a: np.ndarray, b: np.ndarray) -> tuple[statistics.Interval, float]:
+  """(interval of a - b, p)."""
+  if len(a) < 2:
+    return statistics.Interval(-1.0, 1.0), 1.0
+  if np.all(np.isin(a, (0, 1))) and np.all(np.isin(b, (0, 1))):
+    gained, lost = int(np.sum(a > b)), int(np.sum(a < b))
+    return statistics.paired_difference(gained, lost, len(a)), statistics.mcnemar(gained, lost)
+  return statistics.paired_bootstrap(a, b), statistics.sign_flip(a, b)
+
+
+def contrast(a: Graded, b: Graded, metric: str, cells: Collection[tuple[str, int]] | None = None) -> list[Contrast]:
+  """a minus b for each setting and k in which the two share combinations; verdicts are still open."""
+  values_a, values_b = _best(a, metric), _best(b, metric)
+  shared: dict[tuple[str, int], list[tuple]] = {}
+  for key in values_a:
+    if key in values_b and (cells is None or key[:2] in cells):
+      shared.setdefault(key[:2], []).append(key)
+  found = []
+  for (setting, k), keys in shared.items():
+    of_a, of_b = (np.array([values[key] for key in keys]) for values in (values_a, values_b))
+    interval, p = _test(of_a, of_b)
+    found.append(
+      Contrast(
+        a.name, b.name, setting, k, metric, len(keys), float(of_a.mean()), float(of_b.mean()),
+        float(of_a.mean() - of_b.mean()), interval, p, a.grader,
+      )
+    )  # fmt: skip
+  return found
+
+
+def decide(found: Sequence[Contrast], refusal: str = '') -> list[Contrast]:
+  """Corrects p over all of these (Holm) and gives each its verdict, or the reason why it gets none."""
+  decided = []
+  for one, p in zip(found, statistics.holm([one.p for one in found])):
+    verdict = ('higher' if one.difference > 0 else 'lower') if p <= ALPHA else 'undecided'
+    decided.append(dataclasses.replace(one, p_holm=p, verdict=f'refused: {refusal}' if refusal else verdict))
+  return decided
+
+
+def refusal(runs: Sequence[Graded], writers: Collection[str]) -> str:
+  """Why no verdict can be given; empty where one can.
+
+  Args:
+    runs: what is compared, and every other run whose grader may confirm it.
+    writers: families of the models that wrote the training data; empty: not known.
+  """
+  families = {run.family for run in runs}
+  if writers and families <= set(writers):
+    names = ', '.join(sorted({run.grader for run in runs}))
+    return f'the only grader ({names}) is of the family that wrote the training data ({", ".join(sorted(writers))})'
+  return ''

@@ -1,0 +1,94 @@
+"""What requests will cost before they are made: tokens, dollars, time."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from evals import waves
+from evals.ledger import Request
+from evals.progress import Prices, dollars, money
+from evals.run import Run
+from evals.waves import Grader
+
+CHARACTERS_A_TOKEN = 4.3  # of English prompts and answers
+
+# Tokens of a reply, measured on texts of GPT-4 at k = 3; a reasoning model writes, and bills, more.
+REPLY_TOKENS = {'answer1': 271, 'answer2': 202, 'vote': 350, 'decoy': 350}
+SECONDS = {'answer1': 8.0, 'answer2': 6.0, 'vote': 10.0, 'decoy': 10.0}  # of one request: our assumption
+TEXT_TOKENS = 60  # of what is graded, at k = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+  """Requests, tokens in and out, and seconds with one request at a time."""
+
+  requests: int = 0
+  prompt_tokens: int = 0
+  completion_tokens: int = 0
+  seconds: float = 0.0
+
+  def __add__(self, other: 'Estimate') -> 'Estimate':
+    mine, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
+    return Estimate(*(a + b for a, b in zip(mine, theirs)))
+
+  def cost(self, prices: Prices | None) -> float | None:
+    """Dollars; None where the price is not known."""
+    return dollars(prices, self.prompt_tokens, self.completion_tokens)
+
+  def describe(self, prices: Prices | None, concurrency: int) -> str:
+    """One line."""
+    minutes = self.seconds / concurrency / 60
+    return (
+      f'{self.requests:,} requests, about {self.prompt_tokens:,} + {self.completion_tokens:,} tokens, '
+      f'{money(self.cost(prices))}, {minutes:,.1f} min with {concurrency} at a time'
+    )
+
+
+def tokens(text: str) -> int:
+  """Of English text, roughly."""
+  return round(len(text) / CHARACTERS_A_TOKEN)
+
+
+def estimate(requests: Sequence[Request]) -> Estimate:
+  """Of requests whose prompts are known (an answer that is not there yet has the length of a usual one)."""
+  return Estimate(
+    len(requests),
+    sum(tokens(message['content']) for request in requests for message in request.messages),
+    sum(REPLY_TOKENS[request.slot.step] for request in requests),
+    sum(SECONDS[request.slot.step] for request in requests),
+  )
+
+
+def _stand_in(num_tokens: int) -> str:
+  return 'x' * round(num_tokens * CHARACTERS_A_TOKEN)
+
+
+def estimate_sampling(run: Run) -> Estimate:
+  """What the student will still be asked; an answer 1 that is not there yet has a usual length."""
+  requests = []
+  for combination in run.combinations:
+    for generation in range(1, run.settings.generations + 1):
+      first = waves.round1_request(run, combination, generation)
+      reply = waves.student_reply(run, first)
+      if reply is None:
+        requests.append(first)
+      answer1 = reply.reply.text if reply else _stand_in(REPLY_TOKENS['answer1'])
+      second = waves.round2_request(run, first, answer1, combination)
+      if waves.student_reply(run, second) is None:
+        requests.append(second)
+  return estimate(requests)
+
+
+def estimate_grading(run: Run, grader: Grader | None, decoys: float) -> Estimate:
+  """What a grader will still be asked (None: one that has not voted yet); a missing text has a usual length.
+
+  In adaptive mode every vote is counted: about a quarter of them will not be needed.
+  """
+  grader = grader or Grader('', {})
+  written = {(text.combination.id, text.generation): text for text in waves.texts(run)}
+  ready = [
+    written.get((combination.id, generation))
+    or waves.Text(combination, generation, '', '', '', '', _stand_in(TEXT_TOKENS))
+    for combination in run.combinations
+    for generation in range(1, run.settings.generations + 1)
+  ]
+  return estimate(waves.vote_requests(run, grader, ready, decoys, skip=()))

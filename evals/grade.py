@@ -1,0 +1,118 @@
+"""Lets a grader vote on every finished text of a run.
+
+    python -m evals.grade --run=runs/d123 --grader=openai:MODEL
+    python -m evals.grade --run=runs/d123 --grader=openai:MODEL --decoys=0.1
+    python -m evals.grade --run=runs/toy --grader=exact
+    python -m evals.grade --run=runs/d123 --grader=openai:MODEL --dry_run
+
+Votes are separate requests: config.votes of them for each text. A reply that the parser cannot read is asked for up to
+three times, then the vote is missing, and listed. --decoys=0.1 grades a tenth of the texts once more with one skill
+swapped for one that was never asked for: how often the decoy earns its point is a false-positive rate that needs no
+labels. Every reply is on disk before it is parsed; the same command again asks only for what is missing.
+--grader has no default: without it the choices are listed with what they would cost. A run has one grader; for a
+second one copy the folder without replies/votes-*.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from configs import graders
+from evals import grades, waves
+from evals.endpoints import Endpoint
+from evals.estimate import Estimate, estimate_grading
+from evals.ledger import Slot, lock
+from evals.progress import money
+from evals.run import Run, open_run
+from evals.sample import SOME_FAILED, ask, stop_on_sigterm
+from evals.students import open_grader
+from evals.waves import Grader
+from skillmix_jax import command
+from skillmix_jax.errors import InputError
+
+FLAGS = flags.FLAGS
+LISTED = 5  # missing votes that are named one by one
+
+
+def check_same_grader(run: Run, grader: Grader):
+  """Raises InputError where the run holds votes of another grader."""
+  before = grades.find_grader(run)
+  if before is not None and before != grader:
+    copy = f'{run.path}-2'
+    raise InputError(
+      f'{run.path} holds votes of {before.model}; a run has one grader. For {grader.model}: '
+      f'cp -r {run.path} {copy} && rm {copy}/replies/votes-* and grade {copy}'
+    )
+
+
+def grade(run: Run, endpoint: Endpoint, decoys: float) -> int:
+  """All votes that are needed; returns the number of requests that got no reply."""
+  grader = Grader(endpoint.model, endpoint.params)
+  ready = list(waves.texts(run))
+  if not ready:
+    raise InputError(f'{run.path} has no finished text yet: run evals.sample first')
+  skip: set[Slot] = set()
+  failed, again = 0, ''
+  while todo := waves.vote_requests(run, grader, ready, decoys, skip):
+    failed += ask(run, 'votes', 'votes' + again, todo, endpoint)
+    skip |= {request.slot for request in todo}  # a slot that failed waits for the next start
+    again = ' again'
+  report_missing(run, grader, ready)
+  return failed
+
+
+def report_missing(run: Run, grader: Grader, ready: list[waves.Text]):
+  """Says what is graded, and which votes nobody could read."""
+  found = [(text, waves.votes(run, grader, text)) for text in ready]
+  unread = [(text, vote) for text, votes in found for vote in votes if vote.points is None and not vote.pending]
+  settled = sum(vote.points is not None for _, votes in found for vote in votes)
+  total = len(run.combinations) * run.settings.generations
+  print(f'{run.path}: {settled} votes by {grader.model} on {len(ready)} of {total} texts, {len(unread)} missing')
+  for text, vote in unread[:LISTED]:
+    print(f'  {text.combination.id} generation {text.generation}: {vote.reason}', file=sys.stderr)
+  if len(unread) > LISTED:
+    print(f'  and {len(unread) - LISTED} more: see "reasons" in grades.jsonl', file=sys.stderr)
+
+
+def choices(total: Estimate) -> str:
+  """The graders that the config knows, with what this run would cost."""
+  known = [f'openai:{model.name} ({money(total.cost((model.input, model.output)))})' for model in graders.MODELS]
+  return ', '.join([*known, 'openai:ANY_OTHER, exact (catalogs of evals.minimix, free)'])
+
+
+def _define_flags():
+  flags.DEFINE_string('run', None, 'folder of the run')
+  flags.DEFINE_string('grader', None, 'openai:MODEL, or exact')
+  flags.DEFINE_string('base_url', None, 'of an OpenAI-compatible server; default $OPENAI_BASE_URL, else OpenAI')
+  flags.DEFINE_integer('concurrency', 64, 'requests in flight', lower_bound=1)
+  flags.DEFINE_float('decoys', 0.0, 'share of the texts that are graded with a decoy as well', 0.0, 1.0)
+  flags.DEFINE_boolean('dry_run', False, 'only say what would be asked and what it would cost')
+
+
+def main() -> int:
+  if not FLAGS.run:
+    raise InputError('--run is missing, see --help')
+  path = Path(FLAGS.run)
+  if not FLAGS.grader:
+    total = estimate_grading(open_run(path), None, FLAGS.decoys)
+    raise InputError(f'--grader is missing; for this run: {choices(total)}')
+  if FLAGS.dry_run:
+    run = open_run(path)
+    endpoint = open_grader(FLAGS.grader, run.catalog, base_url=FLAGS.base_url, concurrency=FLAGS.concurrency)
+    total = estimate_grading(run, Grader(endpoint.model, endpoint.params), FLAGS.decoys)
+    print(f'to grade: {total.describe(endpoint.prices, FLAGS.concurrency)}')
+    return 0
+  if not (path / 'config.json').is_file():
+    open_run(path)  # says what is wrong, and makes no folder
+  stop_on_sigterm()
+  with lock(path):
+    run = open_run(path)
+    endpoint = open_grader(FLAGS.grader, run.catalog, base_url=FLAGS.base_url, concurrency=FLAGS.concurrency)
+    check_same_grader(run, Grader(endpoint.model, endpoint.params))
+    return SOME_FAILED if grade(run, endpoint, FLAGS.decoys) else 0
+
+
+if __name__ == '__main__':
+  _define_flags()
+  command.run(main)

@@ -1,0 +1,352 @@
+"""The ledger of a run: every reply that was paid for, on disk before anything looks into it.
+
+`RUN/replies/<stage>-<host>-<8 hex>.jsonl`, one line for each reply; nothing else of a run costs money. A process only
+ever appends to a file of its own. Rows have a key, so files of several machines may be copied together or joined with
+`cat` in any order: of two rows with one key, that with the smaller (time, id) counts.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import gc
+import hashlib
+import json
+import os
+import secrets
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from skillmix_jax.errors import InputError
+
+FOLDER = 'replies'
+SYNC_EVERY = 0.2  # seconds; what a power cut may cost, a killed process costs nothing
+STEPS = ('answer1', 'answer2', 'vote', 'decoy')
+ROW_START = b'{"key":"'  # no line has it inside: quotes in a text are escaped
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slot:
+  """What a reply is for. Two slots never share a reply, so votes are votes.
+
+  Attributes:
+    combination: its id.
+    generation: from 1.
+    step: one of STEPS.
+    vote: from 1 where the step is a vote, else 0.
+    attempt: of a reply that could not be read, from 0.
+  """
+
+  combination: str
+  generation: int
+  step: str
+  vote: int = 0
+  attempt: int = 0
+
+  def __str__(self) -> str:
+    """A text that no other slot has: 'held_out-k3-0007/g2/vote1/attempt1'."""
+    attempt = f'/attempt{self.attempt}' if self.attempt else ''
+    return f'{self.combination}/g{self.generation}/{self.step}{self.vote or ""}{attempt}'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+  """A dialog that waits for its next answer; `context` is for a grader that is a function and not part of the key."""
+
+  slot: Slot
+  messages: tuple[dict[str, str], ...]
+  context: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reply:
+  """What came back.
+
+  Attributes:
+    text: empty where the endpoint returned none (a content filter); finish_reason says why.
+    finish_reason: as the endpoint calls it; 'length' where the text was cut.
+    model: as the endpoint names itself.
+    usage: 'prompt_tokens', 'completion_tokens'.
+    id: of the endpoint.
+    seconds: from asking to the reply.
+    time: when it came, UTC, '2026-11-21T00:18:34.123456Z'.
+  """
+
+  text: str
+  finish_reason: str
+  model: str
+  usage: dict[str, int]
+  id: str
+  seconds: float
+  time: str
+
+
+class Row:
+  """A reply and what it answers; the prompt stays on the disk.
+
+  Attributes:
+    key, slot: see `key` and `Slot`.
+    model: that was asked for.
+    params: that it was asked with.
+  """
+
+  __slots__ = ('_rest', '_text', 'key', 'model', 'params', 'slot')
+
+  def __init__(self, key: str, slot: Slot, model: str, params: dict[str, Any], reply: Reply):
+    self.key, self.slot, self.model, self.params = key, slot, model, params
+    self._text = reply.text.encode()  # one curly quote doubles the size of a str
+    self._rest = (reply.finish_reason, reply.model, reply.usage, reply.id, reply.seconds, reply.time)
+
+  @property
+  def reply(self) -> Reply:
+    """What came back."""
+    return Reply(self._text.decode(), *self._rest)
+
+
+def key(slot: Slot, model: str, params: Mapping[str, Any], messages: Sequence[Mapping[str, str]]) -> str:
+  """Names a reply: 20 hex digits over the slot and everything that the endpoint is sent."""
+  asked = [[slot.combination, slot.generation, slot.step, slot.vote, slot.attempt], model, dict(params), list(messages)]
+  canonical = json.dumps(asked, sort_keys=True, separators=(',', ':'), ensure_ascii=False)
+  return hashlib.sha256(canonical.encode('utf-8', 'surrogatepass')).hexdigest()[:20]
+
+
+class Ledger:
+  """All replies of a run, by key."""
+
+  def __init__(self, folder: Path):
+    """Reads `folder`/*.jsonl; a folder that is not there is empty.
+
+    Raises:
+      InputError: a line is no row; the message starts with FILE:LINE.
+    """
+    self._folder = folder
+    self._rows: dict[str, Row] = {}
+    with _no_garbage_collection():
+      for path in sorted(folder.glob('*.jsonl')):
+        self._read(path)
+
+  def __len__(self) -> int:
+    return len(self._rows)
+
+  def get(self, key: str) -> Row | None:
+    """The row of a key."""
+    return self._rows.get(key)
+
+  def rows(self) -> Iterator[Row]:
+    """All rows, in an order that does not depend on the files."""
+    for name in sorted(self._rows):
+      yield self._rows[name]
+
+  @contextlib.contextmanager
+  def open_writer(self, stage: str) -> Iterator['Writer']:
+    """A new file to append to; on the way out everything is on the disk."""
+    writer = Writer(self._folder, stage, self._add)
+    try:
+      yield writer
+    finally:
+      writer.close()
+
+  def _add(self, row: Row):
+    there = self._rows.get(row.key)
+    if there is None or (row.reply.time, row.reply.id) < (there.reply.time, there.reply.id):
+      self._rows[row.key] = row
+
+  def _read(self, path: Path):
+    shared: dict[Any, Any] = {}  # equal values of many rows are held once
+    with path.open('rb') as file:
+      for number, line in enumerate(file, 1):
+        try:
+          self._add(_parse(line, shared))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+          if not line.strip():
+            continue
+          rows = _rows_in(line, shared)
+          torn = not line.endswith(b'\n')  # by a kill, as the last line of a file: its reply is asked for again
+          if not rows and not torn:
+            raise InputError(
+              f'{path}:{number}: not a row of a ledger ({_reason(error)}); restore the line, or delete it and its '
+              'reply is asked for and paid for again'
+            ) from None
+          for row in rows:
+            self._add(row)
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+  """Nothing that a ledger makes is garbage, but the search for some takes a quarter of the time of reading."""
+  was_enabled = gc.isenabled()
+  gc.disable()
+  try:
+    yield
+  finally:
+    if was_enabled:
+      gc.enable()
+
+
+def _rows_in(line: bytes, shared: dict) -> list[Row]:
+  """The whole rows of a line that starts with a torn one: `cat` glues it to the first row of the next file."""
+  rows, starts = [], line.split(ROW_START)
+  for piece in starts[1:]:
+    with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+      rows.append(_parse(ROW_START + piece, shared))
+  is_torn = len(starts) > 2 if not starts[0] else ROW_START.startswith(starts[0])
+  return rows if is_torn else []
+
+
+def _reason(error: Exception) -> str:
+  if isinstance(error, KeyError):
+    return f'it lacks {error}'
+  return 'not JSON' if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else str(error)
+
+
+def _parse(line: bytes, shared: dict) -> Row:
+  """Raises ValueError, TypeError, KeyError or AttributeError for a line that is no row."""
+  raw = json.loads(line.decode())
+  slot, usage, params = raw['slot'], raw['usage'], raw['params']
+  place = Slot(
+    sys.intern(slot['combination']), slot['generation'], sys.intern(slot['step']), slot['vote'], slot['attempt']
+  )
+  if place.step not in STEPS or not all(type(n) is int for n in (place.generation, place.vote, place.attempt)):
+    raise ValueError(f'slot {slot} is none of ours')
+  tokens = (int(usage['prompt_tokens']), int(usage['completion_tokens']))
+  reply = Reply(
+    _text(raw, 'reply'), sys.intern(raw['finish_reason']), sys.intern(raw['model_returned']),
+    shared.get(tokens) or shared.setdefault(tokens, dict(zip(('prompt_tokens', 'completion_tokens'), tokens))),
+    _text(raw, 'id'), float(raw['seconds']), _text(raw, 'time'),
+  )  # fmt: skip
+  if not isinstance(params, dict):
+    raise TypeError("'params' must be an object")
+  name = json.dumps(params) if params else ''
+  return Row(_text(raw, 'key'), place, sys.intern(raw['model']), shared.setdefault(name, params), reply)
+
+
+def _text(raw: dict, name: str) -> str:
+  value = raw[name]
+  if type(value) is not str:
+    raise TypeError(f'{name!r} must be a text')
+  return value
+
+
+class Writer:
+  """Appends rows to a file of its own, which is made with the first one."""
+
+  def __init__(self, folder: Path, stage: str, on_row):
+    host = ''.join(c if c.isalnum() else '-' for c in socket.gethostname())[:40]
+    self._path = folder / f'{stage}-{host}-{secrets.token_hex(4)}.jsonl'
+    self._on_row = on_row
+    self._file: int | None = None
+    self._dirty, self._closed = threading.Event(), threading.Event()
+    self._sync_error: OSError | None = None
+
+  def append(self, request: Request, key: str, model: str, params: Mapping[str, Any], reply: Reply):
+    """The row is in the file, in one write, before this returns.
+
+    Raises:
+      InputError: the disk is full or fails.
+    """
+    row = {
+      'key': key,
+      'slot': dataclasses.asdict(request.slot),
+      'model': model,
+      'model_returned': reply.model,
+      'params': dict(params),
+      'prompt': request.messages[-1]['content'],
+      'reply': reply.text,
+      'finish_reason': reply.finish_reason,
+      'usage': reply.usage,
+      'id': reply.id,
+      'time': reply.time,
+      'seconds': round(reply.seconds, 3),
+    }
+    text = json.dumps(row, ensure_ascii=False, separators=(',', ':')) + '\n'
+    try:
+      self._write(text.encode('utf-8', 'replace'))  # a reply is UTF-8, and a prompt must not be able to stop it
+      if self._sync_error is not None:
+        raise self._sync_error
+    except OSError as error:
+      raise self._failed(error) from None
+    self._on_row(Row(key, request.slot, model, dict(params), reply))
+
+  def close(self):
+    """Ends with everything on the disk; raises InputError where that fails."""
+    if self._file is None:
+      return
+    self._closed.set()
+    self._dirty.set()
+    self._syncer.join()
+    try:
+      os.fsync(self._file)
+    except OSError as error:
+      raise self._failed(error) from None
+    finally:
+      os.close(self._file)
+      self._file = None
+
+  def _write(self, line: bytes):
+    if self._file is None:
+      self._path.parent.mkdir(parents=True, exist_ok=True)
+      self._file = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_WRONLY, 0o644)
+      _sync_folder(self._path.parent)
+      self._syncer = threading.Thread(target=self._sync, args=(self._file,), daemon=True)
+      self._syncer.start()
+    start = os.fstat(self._file).st_size
+    rest = line[os.write(self._file, line) :]
+    try:
+      while rest:  # the disk is nearly full: the next write says so
+        rest = rest[os.write(self._file, rest) :]
+    except OSError:
+      os.ftruncate(self._file, start)  # no torn line before the rows that may follow
+      raise
+    self._dirty.set()
+
+  def _sync(self, file: int):
+    """The thread: groups the rows of 200 ms, since a flush of the disk takes longer than a reply."""
+    while not self._closed.is_set():
+      self._dirty.wait()
+      self._dirty.clear()
+      try:
+        os.fsync(file)
+      except OSError as error:
+        self._sync_error = error
+        return
+      self._closed.wait(SYNC_EVERY)
+
+  def _failed(self, error: OSError) -> InputError:
+    remedy = 'free some space' if error.errno in (errno.ENOSPC, errno.EDQUOT) else 'mend the disk'
+    return InputError(f'{self._path} cannot be written ({error.strerror}): {remedy} and run the same command again')
+
+
+def _sync_folder(folder: Path):
+  """A new file's name is on the disk only when its folder is."""
+  opened = os.open(folder, os.O_RDONLY)
+  try:
+    os.fsync(opened)
+  finally:
+    os.close(opened)
+
+
+@contextlib.contextmanager
+def lock(run: Path) -> Iterator[None]:
+  """Holds a run folder alone; the lock goes with the process, however that ends.
+
+  Raises:
+    InputError: another process holds it.
+  """
+  run.mkdir(parents=True, exist_ok=True)
+  with (run / '.lock').open('a+') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      file.seek(0)
+      raise InputError(
+        f'{run} is in use by {file.read().strip() or "another process"}; wait for it, end it, or copy the folder to '
+        'work on another part'
+      ) from None
+    file.truncate(0)
+    file.write(f'process {os.getpid()} on {socket.gethostname()}')
+    file.flush()
+    yield

@@ -1,0 +1,67 @@
+"""How far a wave is: a bar on a terminal, plain lines in a batch log."""
+
+import sys
+import time
+from types import TracebackType
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+LOG_EVERY = 10.0  # seconds between lines in a log
+
+Prices = tuple[float, float]  # dollars for a million tokens, in and out
+
+
+def dollars(prices: Prices | None, prompt_tokens: int, completion_tokens: int) -> float | None:
+  """What these tokens cost; None where the price is not known."""
+  if prices is None:
+    return None
+  return (prompt_tokens * prices[0] + completion_tokens * prices[1]) / 1e6
+
+
+def money(amount: float | None) -> str:
+  """'$12.34', '$0.0021', or 'price unknown'."""
+  if amount is None:
+    return 'price unknown'
+  return f'${amount:,.2f}' if amount >= 0.1 or amount == 0 else f'${amount:.2g}'
+
+
+class Wave:
+  """Counts replies as they come: done of total, tokens, dollars."""
+
+  def __init__(self, name: str, total: int, prices: Prices | None):
+    self._name, self._total, self._prices = name, total, prices
+    self._done = self._in = self._out = 0
+    self._began = self._logged = time.perf_counter()
+    columns = (TextColumn(name), MofNCompleteColumn(), BarColumn(), TextColumn('{task.description}'))
+    self._bar = Progress(*columns, TimeRemainingColumn()) if sys.stderr.isatty() else None
+
+  def __enter__(self) -> 'Wave':
+    if self._bar is not None:
+      self._task = self._bar.add_task('', total=self._total)
+      self._bar.start()
+    return self
+
+  def advance(self, usage: dict[str, int]):
+    """Counts one reply."""
+    self._done += 1
+    self._in += usage.get('prompt_tokens', 0)
+    self._out += usage.get('completion_tokens', 0)
+    if self._bar is not None:
+      self._bar.update(self._task, completed=self._done, description=self._spent())
+    elif time.perf_counter() - self._logged > LOG_EVERY:
+      self._logged = time.perf_counter()
+      rate = self._done / (self._logged - self._began)
+      left = (self._total - self._done) / rate
+      self._print(f'{self._done} of {self._total}  {self._spent()}  {rate:.1f}/s, about {left / 60:.0f} min left')
+
+  def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+    if self._bar is not None:
+      self._bar.stop()
+    seconds = time.perf_counter() - self._began
+    self._print(f'{self._done} of {self._total} replies  {self._spent()}  in {seconds:.1f} s')
+
+  def _spent(self) -> str:
+    return f'{self._in:,} + {self._out:,} tokens, {money(dollars(self._prices, self._in, self._out))}'
+
+  def _print(self, line: str):
+    print(f'{self._name}: {line}', file=sys.stderr, flush=True)

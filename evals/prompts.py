@@ -1,0 +1,86 @@
+"""The prompts of appendix G, filled in: byte-equal to what the paper prints, whatever the skills' texts contain."""
+
+from collections.abc import Sequence
+
+from evals.catalog import Catalog, Skill
+from evals.combinations import Combination
+from skillmix_jax.errors import InputError
+
+Swap = tuple[int, Skill]  # the skill at this position is replaced by a decoy in all that the grader is shown
+
+_NUMBERS = (
+  'zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve',
+)  # fmt: skip
+
+
+def num_sentences(k: int) -> int:
+  """The longest text that earns the length point: max(1, k - 1) sentences."""
+  return max(1, k - 1)
+
+
+def num_sentences_text(k: int) -> str:
+  """'one sentence' for k = 1 and 2, 'two sentences' for k = 3; digits beyond twelve."""
+  number = num_sentences(k)
+  word = _NUMBERS[number] if number < len(_NUMBERS) else str(number)
+  return f'{word} sentence' if number == 1 else f'{word} sentences'
+
+
+def round1(catalog: Catalog, combination: Combination) -> str:
+  """The student's first prompt."""
+  return catalog.prompts['student_round1'].format(**_fields(catalog, combination))
+
+
+def round2(catalog: Catalog, combination: Combination) -> str:
+  """The student's second prompt, which asks for an improved text and names the limit."""
+  return catalog.prompts['student_round2'].format(**_fields(catalog, combination))
+
+
+def grading(
+  catalog: Catalog, combination: Combination, text: str, template: str = 'grade', swap: Swap | None = None
+) -> str:
+  """The grader's prompt for a student's text; braces in the text are text.
+
+  Raises InputError if the catalog has no such template.
+  """
+  if not template.startswith('grade') or template not in catalog.prompts:
+    known = ', '.join(name for name in catalog.prompts if name.startswith('grade'))
+    raise InputError(f'grading_prompt {template!r} is not one of catalog {catalog.name!r}: {known}')
+  items = ', '.join(rubric(catalog, combination, swap))
+  fields = _fields(catalog, combination, swap)
+  return catalog.prompts[template].format(**fields, rubric_items=items, student_answer=text)
+
+
+def rubric(catalog: Catalog, combination: Combination, swap: Swap | None = None) -> list[str]:
+  """The k + 3 criteria: the skills in the combination's order, topic, sense, length."""
+  names = [skill.name.strip().lower() for skill in _skills(catalog, combination, swap)]
+  return [
+    *(f'Correctly illustrates {name}' for name in names),
+    f'Pertains to {combination.topic}',
+    'Text makes sense',
+    f'At most {num_sentences_text(combination.k)}',
+  ]
+
+
+def extract_text(answer2: str) -> str:
+  """The text in a second-round answer: after the last 'Answer:', up to 'Explanation', stripped."""
+  return answer2.split('Answer:')[-1].split('Explanation')[0].strip()
+
+
+def _skills(catalog: Catalog, combination: Combination, swap: Swap | None) -> Sequence[Skill]:
+  skills = [catalog.skill(name) for name in combination.skills]
+  if swap is not None:
+    position, decoy = swap
+    skills[position] = decoy
+  return skills
+
+
+def _fields(catalog: Catalog, combination: Combination, swap: Swap | None = None) -> dict[str, str]:
+  skills = _skills(catalog, combination, swap)
+  return {
+    'topic': combination.topic,
+    'skills_str': ', '.join(skill.name for skill in skills),
+    'skills_defs_and_examples_simple': '\n'.join(
+      f'**{skill.name}**: {skill.definition} For example, {skill.example}' for skill in skills
+    ),
+    'num_sentences_str': num_sentences_text(combination.k),
+  }

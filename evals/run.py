@@ -1,0 +1,187 @@
+"""The folder of one run, complete in itself: it can be copied to another machine and graded there.
+
+RUN/config.json         settings, the student, the catalog's fingerprint, versions
+RUN/catalog/            skills, topics and prompts, as they were when the run began
+RUN/combinations.jsonl  what is asked
+RUN/replies/*.jsonl     the ledger: the only files that cost money
+RUN/grades.jsonl, metrics.json   derived from these; rebuilt by `report`
+"""
+
+import dataclasses
+import datetime
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evals import catalog as catalogs
+from evals import combinations
+from evals.combinations import Combination
+from evals.ledger import Ledger
+from evals.settings import MAY_CHANGE, Settings, from_config
+from skillmix_jax import __version__
+from skillmix_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Student:
+  """Who writes the texts.
+
+  Attributes:
+    name: as the command line said it, 'checkpoint:W' or 'openai:MODEL'.
+    model: as the ledger knows it; a checkpoint has the fingerprint of its weights here.
+    params: what a request carries besides messages.
+  """
+
+  name: str
+  model: str
+  params: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """An open run; see the head of this file."""
+
+  path: Path
+  settings: Settings
+  student: Student
+  catalog: catalogs.Catalog
+  combinations: Sequence[Combination]
+  ledger: Ledger
+
+
+def plan_combinations(settings: Settings, catalog: catalogs.Catalog) -> list[Combination]:
+  """What the settings ask for; fewer where the catalog has fewer.
+
+  Raises:
+    InputError: a name, a k or the file of combinations is wrong.
+  """
+  exclude = catalogs.read_exclusions(settings.exclude_skills, catalog)
+  if settings.combinations:
+    return combinations.read(Path(settings.combinations), catalog)
+  return combinations.draw(
+    catalog, settings=settings.settings, ks=settings.ks, num_combinations=settings.num_combinations,
+    seed=settings.seed, split=settings.split, exclude=exclude,
+  )  # fmt: skip
+
+
+def start(path: Path, settings: Settings, student: Student) -> Run:
+  """Makes the folder, or continues it where answers of the same student to the same settings are in it.
+
+  Raises:
+    InputError: the folder holds another run.
+  """
+  catalog = catalogs.load(settings.catalog or None)
+  plan = plan_combinations(settings, catalog)
+  if (path / 'config.json').is_file():
+    _check_continues(path, settings, student, catalog, plan)
+  elif path.exists() and any(entry.name != '.lock' for entry in path.iterdir()):
+    raise InputError(f'{path} is no run and not empty: give another --run')
+  else:
+    _copy_catalog(catalog, path / 'catalog')
+  if settings.grading_prompt not in catalog.prompts:
+    raise InputError(
+      f'the catalog {catalog.name} has no prompts/{settings.grading_prompt}.txt: see --config.grading_prompt'
+    )
+  _write_json(path / 'config.json', _describe(settings, student, catalog))
+  combinations.write(path / 'combinations.jsonl', plan)
+  return open_run(path)
+
+
+def preview(path: Path, settings: Settings, student: Student) -> Run:
+  """What `start` would return, without touching the folder."""
+  catalog = catalogs.load(settings.catalog or None)
+  plan = plan_combinations(settings, catalog)
+  if (path / 'config.json').is_file():
+    _check_continues(path, settings, student, catalog, plan)
+  return Run(path, settings, student, catalog, plan, Ledger(path / 'replies'))
+
+
+def open_run(path: Path) -> Run:
+  """Reads the folder of a run.
+
+  Raises:
+    InputError: it is none, or a file in it was edited into nonsense (FILE:LINE).
+  """
+  config = read_config(path)
+  catalog = catalogs.load(str(path / 'catalog'))
+  if catalog.fingerprint != config['catalog']['fingerprint']:
+    raise InputError(f'{path / "catalog"} is not what the run began with: restore it, or begin another run')
+  catalog = dataclasses.replace(catalog, name=config['catalog']['name'])
+  try:
+    settings, student = from_config(config['settings']), Student(**config['student'])
+  except TypeError:
+    raise InputError(f'{path / "config.json"}: the student needs name, model and params') from None
+  plan = combinations.read(path / 'combinations.jsonl', catalog)
+  return Run(path, settings, student, catalog, plan, Ledger(path / 'replies'))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+  """RUN/config.json; raises InputError where it is missing or wrong."""
+  file = path / 'config.json'
+  try:
+    config = json.loads(file.read_text(encoding='utf-8'))
+  except FileNotFoundError:
+    raise InputError(f'{path} is no run: it has no config.json; evals.sample makes one') from None
+  except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    raise InputError(f'{file}:{getattr(error, "lineno", 1)}: not JSON ({error})') from None
+  missing = {'settings', 'student', 'catalog'} - config.keys() if isinstance(config, dict) else {'settings'}
+  if missing:
+    raise InputError(f'{file}: {min(missing)!r} is missing; it is not the config of a run')
+  return config
+
+
+def _check_continues(
+  path: Path, settings: Settings, student: Student, catalog: catalogs.Catalog, plan: list[Combination]
+):
+  saved = read_config(path)
+  old_student, new_student = saved['student'], dataclasses.asdict(student)
+  for name in ('model', 'params'):
+    if old_student.get(name) != new_student[name]:
+      raise InputError(
+        f'{path} holds answers of {old_student.get("name")} ({old_student.get(name)}), not of {student.name} '
+        f'({new_student[name]}): give another --run'
+      )
+  if saved['catalog'].get('fingerprint') != catalog.fingerprint:
+    raise InputError(f'{path} was begun with another catalog than {catalog.name} is now: give another --run')
+  old, new = saved['settings'], json.loads(json.dumps(settings.to_dict()))
+  for name in sorted(new.keys() - MAY_CHANGE - {'catalog', 'student'}):
+    if old.get(name) != new[name]:
+      raise InputError(
+        f'{path} holds a run with {name}={old.get(name)!r}, not {new[name]!r}: give the same value, or another --run'
+      )
+  before = {c.id: c for c in combinations.read(path / 'combinations.jsonl', catalog)}
+  for combination in plan:
+    if before.get(combination.id, combination) != combination:
+      raise InputError(f'{path} has another combination {combination.id!r} than is asked for now: give another --run')
+
+
+def _describe(settings: Settings, student: Student, catalog: catalogs.Catalog) -> dict[str, Any]:
+  return {
+    'settings': settings.to_dict(),
+    'student': dataclasses.asdict(student),
+    'catalog': {'name': catalog.name, 'fingerprint': catalog.fingerprint},
+    'versions': {'skillmix_jax': __version__},
+    'written': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+  }
+
+
+def _copy_catalog(catalog: catalogs.Catalog, to: Path):
+  temporary = to.with_suffix('.tmp')
+  shutil.rmtree(temporary, ignore_errors=True)
+  temporary.mkdir(parents=True)
+  for name in ('skills.json', 'topics.json'):
+    shutil.copyfile(catalog.folder / name, temporary / name)
+  (temporary / 'prompts').mkdir()
+  for name, text in catalog.prompts.items():
+    (temporary / 'prompts' / f'{name}.txt').write_bytes(text.encode())
+  shutil.rmtree(to, ignore_errors=True)  # of a start that was killed before it wrote config.json
+  os.replace(temporary, to)
+
+
+def _write_json(path: Path, value: dict):
+  temporary = path.with_suffix('.tmp')
+  temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+  os.replace(temporary, path)

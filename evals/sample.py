@@ -1,0 +1,122 @@
+"""Lets a student write: for every combination some texts, each in two rounds.
+
+    python -m evals.sample --config=configs/eval_paper.py --run=runs/d123 --student=checkpoint:runs/llama13b-D123
+    python -m evals.sample --config=configs/eval_generate.py --run=runs/gen --student=openai:MODEL --dry_run
+
+A student is a checkpoint of ours (checkpoint:W, W@step or a Hugging Face folder; no network is needed) or a model
+behind an OpenAI-compatible server (openai:MODEL; OPENAI_API_KEY, and OPENAI_BASE_URL or --base_url for a server other
+than OpenAI's). Every reply is on disk before anything looks into it. The same command again asks only for what is
+missing; more combinations, settings, ks or generations extend the run. Then grade it, here or on another machine:
+
+    python -m evals.grade --run=runs/d123 --grader=openai:MODEL
+"""
+
+import signal
+import sys
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from evals import run as runs
+from evals import waves
+from evals.endpoints import Endpoint, collect
+from evals.estimate import estimate_sampling
+from evals.ledger import Request, lock
+from evals.paper_tables import parse_row
+from evals.progress import Wave
+from evals.run import Run, Student
+from evals.settings import Settings, from_config
+from evals.students import open_student
+from skillmix_jax import command
+from skillmix_jax.errors import PREEMPTED, InputError
+
+FLAGS = flags.FLAGS
+SOME_FAILED = 1  # exit code: what came is stored, the same command asks for the rest
+
+
+def ask(run: Run, stage: str, name: str, requests: list[Request], endpoint: Endpoint) -> int:
+  """One wave with its progress; returns the number of requests that got no reply."""
+  prices = endpoint.prices
+  with Wave(name, len(requests), prices) as wave:
+    failed = collect(
+      run.ledger, stage, requests, endpoint, lambda request, reply: wave.advance(reply.usage) if reply else None
+    )
+  for request, reason in failed[:3]:
+    print(f'{request.slot}: {reason}', file=sys.stderr)
+  if failed:
+    print(f'{len(failed)} requests got no reply: run the same command again', file=sys.stderr)
+  return len(failed)
+
+
+def missing(run: Run, requests: list[Request]) -> list[Request]:
+  """Those that the ledger has no reply to."""
+  return [r for r in requests if waves.student_reply(run, r) is None]
+
+
+def sample(run: Run, endpoint: Endpoint) -> int:
+  """Both rounds; returns the number of requests that got no reply."""
+  total = len(run.combinations) * run.settings.generations
+  firsts, _ = waves.answer_requests(run)
+  failed = ask(run, 'answers', 'answer 1', todo, endpoint) if (todo := missing(run, firsts)) else 0
+  _, seconds = waves.answer_requests(run)
+  failed += ask(run, 'answers', 'answer 2', todo, endpoint) if (todo := missing(run, seconds)) else 0
+  done = sum(1 for _ in waves.texts(run))
+  print(f'{run.path}: {done} of {total} texts by {run.student.name}', flush=True)
+  return failed
+
+
+def warn_of_few(settings: Settings, run: Run):
+  """Says where a catalog has fewer combinations than were asked for."""
+  if settings.combinations:
+    return
+  for setting in settings.settings:
+    for k, wanted in zip(settings.ks, settings.num_combinations):
+      have = sum(c.setting == setting and c.k == k for c in run.combinations)
+      if have < wanted:
+        print(f'{setting}, k={k}: there are only {have} combinations, not {wanted}; each is used once', file=sys.stderr)
+
+
+def stop_on_sigterm():
+  """A preempted job ends with the code that tells launchers to run it again; what came is stored."""
+  signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(PREEMPTED))
+
+
+def _define_flags():
+  config_flags.DEFINE_config_file('config', None, 'the evaluation, for example configs/eval_paper.py')
+  flags.DEFINE_string('run', None, 'folder of the run')
+  flags.DEFINE_string('student', None, 'checkpoint:W or openai:MODEL')
+  flags.DEFINE_string('base_url', None, 'of an OpenAI-compatible server; default $OPENAI_BASE_URL, else OpenAI')
+  flags.DEFINE_integer('concurrency', 64, 'requests in flight', lower_bound=1)
+  flags.DEFINE_boolean('dry_run', False, 'only say what would be asked and what it would cost')
+  flags.DEFINE_string('template', None, 'of a checkpoint, instead of the one that it was trained with')
+  flags.DEFINE_enum('dtype', 'bfloat16', ('float32', 'bfloat16'), 'of a checkpoint')
+  flags.DEFINE_integer('batch_size', None, 'prompts at a time; default: as the memory allows')
+
+
+def main() -> int:
+  for name in ('run', 'student'):
+    if not FLAGS[name].value:
+      raise InputError(f'--{name} is missing, see --help')
+  settings, path = from_config(FLAGS.config.to_dict()), Path(FLAGS.run)
+  parse_row(settings.paper_row)
+  endpoint = open_student(
+    FLAGS.student, settings, base_url=FLAGS.base_url, concurrency=FLAGS.concurrency, dtype=FLAGS.dtype,
+    template=FLAGS.template, batch_size=FLAGS.batch_size,
+  )  # fmt: skip
+  student = Student(FLAGS.student, endpoint.model, endpoint.params)
+  if FLAGS.dry_run:
+    run = runs.preview(path, settings, student)
+    warn_of_few(settings, run)
+    print(f'to sample: {estimate_sampling(run).describe(endpoint.prices, FLAGS.concurrency)}')
+    return 0
+  stop_on_sigterm()
+  with lock(path):
+    run = runs.start(path, settings, student)
+    warn_of_few(settings, run)
+    return SOME_FAILED if sample(run, endpoint) else 0
+
+
+if __name__ == '__main__':
+  _define_flags()
+  command.run(main, config_flag='config')

@@ -1,0 +1,111 @@
+"""Turns texts with full marks into training dialogs.
+
+    python -m evals.select --run=runs/generate --ks=1 --out=D1.jsonl
+    python -m evals.select --run=runs/generate --ks=1,2,3 --max=8000 --seed=0 --out=D123-8000.jsonl
+
+A dialog is prompt 1, answer 1, prompt 2, answer 2, as the student wrote them; `meta` says where it is from. --max draws
+so many of them at random. Prints how many of the texts had full marks, beside what the paper kept (C.1).
+"""
+
+import json
+import os
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from evals import catalog, grades, waves
+from evals.run import Run, open_run
+from skillmix_jax import command
+from skillmix_jax.errors import InputError
+
+FLAGS = flags.FLAGS
+
+
+def paper_yields() -> dict[int, float]:
+  """k -> share of the paper's texts that had full marks: .82, .63 and .36."""
+  sizes = json.loads((catalog.PAPER / 'results.json').read_text(encoding='utf-8'))['dataset_sizes']
+  return {int(k): sizes[f'D({k})'] / number for k, number in sizes['generations_before_filter'].items()}
+
+
+def to_dialog(run: Run, text: waves.Text, grade: dict[str, Any]) -> dict[str, Any]:
+  """A line that `prepare` reads."""
+  combination = text.combination
+  said = (text.round1, text.answer1, text.round2, text.answer2)
+  return {
+    'id': f'{combination.id}-g{text.generation}',
+    'messages': [
+      {'role': role, 'content': content} for role, content in zip(('user', 'assistant', 'user', 'assistant'), said)
+    ],
+    'meta': {
+      'k': combination.k, 'skills': list(combination.skills), 'topic': combination.topic,
+      'setting': combination.setting, 'student': run.student.model, 'grader': grade['grader'],
+      'catalog': run.catalog.name, 'points': grade['points'],
+    },
+  }  # fmt: skip
+
+
+def full_marks(run: Run, ks: Sequence[int]) -> tuple[list[dict[str, Any]], Counter, Counter]:
+  """(dialogs, texts with marks per k, texts with full marks per k) in the order of the run."""
+  grader = grades.find_grader(run)
+  if grader is None:
+    raise InputError(f'{run.path} has no votes yet: run evals.grade first')
+  dialogs: list[dict[str, Any]] = []
+  graded, full = Counter[int](), Counter[int]()
+  for text, grade in zip(waves.texts(run), grades.build(run, grader)):
+    k = text.combination.k
+    if grade['points'] is None or (ks and k not in ks):
+      continue
+    graded[k] += 1
+    if grade['full_marks']:
+      full[k] += 1
+      dialogs.append(to_dialog(run, text, grade))
+  return dialogs, graded, full
+
+
+def choose(dialogs: list[dict[str, Any]], largest: int | None, seed: int) -> list[dict[str, Any]]:
+  """At most so many, drawn without replacement; their order stays."""
+  if largest is None or len(dialogs) <= largest:
+    return dialogs
+  kept = sorted(random.Random(seed).sample(range(len(dialogs)), largest))
+  return [dialogs[index] for index in kept]
+
+
+def _define_flags():
+  flags.DEFINE_string('run', None, 'folder of a graded run')
+  flags.DEFINE_string('out', None, 'JSONL file to write')
+  flags.DEFINE_list('ks', [], 'only dialogs of these numbers of skills; default: all')
+  flags.DEFINE_integer('max', None, 'at most so many, drawn at random', lower_bound=1)
+  flags.DEFINE_integer('seed', 0, 'of that draw')
+
+
+def main():
+  for name in ('run', 'out'):
+    if not FLAGS[name].value:
+      raise InputError(f'--{name} is missing, see --help')
+  if odd := [k for k in FLAGS.ks if not k.isdigit()]:
+    raise InputError(f'--ks={",".join(FLAGS.ks)}: {odd[0]!r} is no number')
+  run, out = open_run(Path(FLAGS.run)), Path(FLAGS.out)
+  dialogs, graded, full = full_marks(run, [int(k) for k in FLAGS.ks])
+  if not dialogs:
+    raise InputError(f'{run.path} has no text with full marks{" at these ks" if FLAGS.ks else ""}: nothing to write')
+  chosen = choose(dialogs, FLAGS.max, FLAGS.seed)
+  out.parent.mkdir(parents=True, exist_ok=True)
+  temporary = out.with_suffix('.tmp')
+  temporary.write_text(''.join(json.dumps(d, ensure_ascii=False) + '\n' for d in chosen), encoding='utf-8')
+  os.replace(temporary, out)
+  written = Counter(dialog['meta']['k'] for dialog in chosen)
+  paper = paper_yields()
+  print(' k   texts   full marks    the paper   written')
+  for k in sorted(graded):
+    beside = f'{paper[k]:.2f}' if k in paper else '-'
+    print(f'{k:2}  {graded[k]:6}  {full[k]:6} ({full[k] / graded[k]:.2f})  {beside:>8}  {written[k]:8}')
+  print(f'{out}: {len(chosen)} dialogs')
+
+
+if __name__ == '__main__':
+  _define_flags()
+  command.run(main)

@@ -1,0 +1,56 @@
+"""`--student=` and `--grader=`: from what the command line says to an endpoint that answers."""
+
+from collections.abc import Callable
+
+from configs import graders
+from evals import endpoints
+from evals.catalog import Catalog
+from evals.settings import Settings
+from skillmix_jax.errors import InputError
+
+
+def open_student(
+  name: str, settings: Settings, *, base_url: str | None, concurrency: int, dtype: str, template: str | None,
+  batch_size: int | None,
+) -> endpoints.Endpoint:  # fmt: skip
+  """`checkpoint:W` or `openai:MODEL`; raises InputError for anything else, and where it cannot be reached."""
+  kind, _, rest = name.partition(':')
+  student = settings.student
+  if kind == 'checkpoint' and rest:
+    return endpoints.Local(rest, **student, seed=settings.seed, dtype=dtype, template=template, batch_size=batch_size)
+  if kind == 'openai' and rest:
+    return open_hosted(rest, student, base_url, concurrency)
+  raise InputError(f'--student={name!r} must be checkpoint:W (a workdir, W@step or a folder) or openai:MODEL')
+
+
+def open_hosted(model: str, params: dict, base_url: str | None, concurrency: int) -> endpoints.Endpoint:
+  """A hosted model; raises InputError for one that is known to be retired, or where no key is set."""
+  if day := graders.retired(model):
+    raise InputError(f'{model} was retired on {day}: configs/graders.py lists models that can be asked')
+  known = graders.find(model)
+  url = base_url or (known.base_url if known else None)
+  return endpoints.Online(model, params, base_url=url, concurrency=concurrency, prices=graders.price(model))
+
+
+def exact_grader(catalog: Catalog) -> Callable:
+  """The function that grades a toy language; raises InputError for a catalog that has none."""
+  if catalog.language != 'minimix':
+    raise InputError(f'--grader=exact only grades catalogs of evals.minimix, not {catalog.name}: name a hosted model')
+  from evals.minimix.grader import grade
+
+  return grade
+
+
+def open_grader(name: str, catalog: Catalog, *, base_url: str | None, concurrency: int) -> endpoints.Endpoint:
+  """`openai:MODEL` or `exact`; no sampling parameter is sent."""
+  if name == 'exact':
+    return endpoints.Exact(exact_grader(catalog), name='exact')
+  kind, _, model = name.partition(':')
+  if kind == 'openai' and model:
+    return open_hosted(model, {}, base_url, concurrency)
+  raise InputError(f'--grader={name!r} must be openai:MODEL, or exact for a catalog of evals.minimix')
+
+
+def family(model: str) -> str | None:
+  """Who trained a model, as far as its name says."""
+  return graders.family(model)

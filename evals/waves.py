@@ -1,0 +1,223 @@
+"""What is asked, wave by wave: answer 1, answer 2 (which needs answer 1), votes (which need both).
+
+Everything here follows from the run's settings and its ledger. A request that the ledger has a reply to is never made
+again; which one that is follows from its slot, the model, its parameters and the messages.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from evals import prompts, rubric
+from evals.combinations import Combination
+from evals.ledger import Request, Row, Slot, key
+from evals.marks import majority
+from evals.run import Run
+
+ATTEMPTS = 3  # at a reply that the parser can read; then the vote is missing
+THREE_VOTES = 0.1  # of the texts get every vote in adaptive mode, so that agreement can be told
+
+Points = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+  """A text that the student has finished, with everything said on the way."""
+
+  combination: Combination
+  generation: int
+  round1: str
+  answer1: str
+  round2: str
+  answer2: str
+  text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Grader:
+  """As the ledger knows it."""
+
+  model: str
+  params: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Vote:
+  """One grading of one text.
+
+  Attributes:
+    points: k + 3 of them; None while it is open, and where no attempt could be read.
+    reason: why it could not be read.
+    pending: what has to be asked for it; None when it is settled.
+    row: the reply that counts; None while it is open.
+  """
+
+  points: Points | None
+  reason: str = ''
+  pending: Request | None = None
+  row: Row | None = None
+
+
+def _user(text: str) -> dict[str, str]:
+  return {'role': 'user', 'content': text}
+
+
+def _assistant(text: str) -> dict[str, str]:
+  return {'role': 'assistant', 'content': text}
+
+
+def round1_request(run: Run, combination: Combination, generation: int) -> Request:
+  """The first prompt."""
+  return Request(Slot(combination.id, generation, 'answer1'), (_user(prompts.round1(run.catalog, combination)),), {})
+
+
+def round2_request(run: Run, first: Request, answer1: str, combination: Combination) -> Request:
+  """The second prompt, after the first answer."""
+  messages = (*first.messages, _assistant(answer1), _user(prompts.round2(run.catalog, combination)))
+  return Request(dataclasses.replace(first.slot, step='answer2'), messages, {})
+
+
+def _reply(run: Run, request: Request, model: str, params: dict) -> Row | None:
+  return run.ledger.get(key(request.slot, model, params, request.messages))
+
+
+def student_reply(run: Run, request: Request) -> Row | None:
+  """What the student said to a request; None where it was not asked yet."""
+  return _reply(run, request, run.student.model, run.student.params)
+
+
+def _slots(run: Run) -> Iterator[tuple[Combination, int]]:
+  for combination in run.combinations:
+    for generation in range(1, run.settings.generations + 1):
+      yield combination, generation
+
+
+def answer_requests(run: Run) -> tuple[list[Request], list[Request]]:
+  """(all requests of round 1, those of round 2 whose first answer is there)."""
+  firsts, seconds = [], []
+  for combination, generation in _slots(run):
+    first = round1_request(run, combination, generation)
+    firsts.append(first)
+    if reply := student_reply(run, first):
+      seconds.append(round2_request(run, first, reply.reply.text, combination))
+  return firsts, seconds
+
+
+def texts(run: Run) -> Iterator[Text]:
+  """Every text whose two answers the ledger has."""
+  for combination, generation in _slots(run):
+    first = round1_request(run, combination, generation)
+    if (reply1 := student_reply(run, first)) is None:
+      continue
+    second = round2_request(run, first, reply1.reply.text, combination)
+    if (reply2 := student_reply(run, second)) is None:
+      continue
+    yield Text(
+      combination, generation, first.messages[0]['content'], reply1.reply.text, second.messages[-1]['content'],
+      reply2.reply.text, prompts.extract_text(reply2.reply.text),
+    )  # fmt: skip
+
+
+def _chance(run: Run, text: Text, what: str) -> float:
+  """A number in [0, 1) that depends on the seed and the text's slot alone."""
+  name = f'{what}/{run.settings.seed}/{text.combination.id}/{text.generation}'
+  return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) / 2**64
+
+
+def _vote(run: Run, grader: Grader, slot: Slot, prompt: str, context: dict[str, Any]) -> Vote:
+  """The first of up to three attempts that the parser can read."""
+  reason, row = '', None
+  for attempt in range(ATTEMPTS):
+    request = Request(dataclasses.replace(slot, attempt=attempt), (_user(prompt),), context)
+    found = _reply(run, request, grader.model, grader.params)
+    if found is None:
+      return Vote(None, reason, request)
+    row = found
+    try:
+      return Vote(rubric.parse(row.reply.text, context['criteria']), '', None, row)
+    except rubric.RubricError as error:
+      reason = str(error)
+  return Vote(None, reason, None, row)
+
+
+def grading_prompt(run: Run, text: Text) -> str:
+  """What the grader is asked about a text."""
+  return prompts.grading(run.catalog, text.combination, text.text, run.settings.grading_prompt)
+
+
+def votes(run: Run, grader: Grader, text: Text) -> list[Vote]:
+  """The votes that this text needs, settled or not; in adaptive mode as many as decide it."""
+  combination, num_votes = text.combination, run.settings.votes
+  prompt = grading_prompt(run, text)
+  context = {
+    'skills': combination.skills, 'topic': combination.topic, 'text': text.text,
+    'criteria': prompts.rubric(run.catalog, combination),
+  }  # fmt: skip
+  adaptive = run.settings.votes_mode == 'adaptive' and _chance(run, text, 'agreement') >= THREE_VOTES
+  found: list[Vote] = []
+  for number in range(1, num_votes + 1):
+    if adaptive and number > num_votes // 2 + 1 and not any(vote.pending for vote in found):
+      decided = majority([vote.points for vote in found if vote.points], num_votes)
+      if decided is not None:
+        break
+    if adaptive and number > num_votes // 2 + 1 and any(vote.pending for vote in found):
+      break  # whether it is needed shows when those before it are in
+    found.append(_vote(run, grader, Slot(combination.id, text.generation, 'vote', vote=number), prompt, context))
+  return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoy:
+  """A grading in which one skill was swapped for one that was never asked for."""
+
+  position: int
+  skill: str
+  vote: Vote
+
+
+def decoy(run: Run, grader: Grader, text: Text) -> Decoy | None:
+  """The decoy grading of a text; None where the catalog has no skill to swap in.
+
+  The swapped-in skill comes from the same split as the one that it replaces and is not named in the text.
+  """
+  combination = text.combination
+  position = int(_chance(run, text, 'position') * combination.k)
+  replaced = run.catalog.skill(combination.skills[position])
+  lower = text.text.lower()
+  candidates = [
+    skill
+    for skill in run.catalog.skills
+    if skill.name not in combination.skills
+    and skill.table == replaced.table
+    and skill.name.split('(')[0].strip().lower() not in lower
+  ]
+  if not candidates:
+    return None
+  skill = candidates[int(_chance(run, text, 'decoy') * len(candidates))]
+  swap = (position, skill)
+  context = {
+    'skills': (*combination.skills[:position], skill.name, *combination.skills[position + 1 :]),
+    'topic': combination.topic, 'text': text.text, 'criteria': prompts.rubric(run.catalog, combination, swap),
+  }  # fmt: skip
+  prompt = prompts.grading(run.catalog, combination, text.text, run.settings.grading_prompt, swap)
+  slot = Slot(combination.id, text.generation, 'decoy')
+  return Decoy(position, skill.name, _vote(run, grader, slot, prompt, context))
+
+
+def decoy_wanted(run: Run, text: Text, share: float) -> bool:
+  """Whether the text is one of the `share` that are graded with a decoy; a larger share keeps those of a smaller."""
+  return _chance(run, text, 'decoys') < share
+
+
+def vote_requests(
+  run: Run, grader: Grader, ready: Sequence[Text], decoys: float, skip: Collection[Slot]
+) -> list[Request]:
+  """What has to be asked next, without the slots in `skip`; empty when everything is settled."""
+  open_votes = [vote.pending for text in ready for vote in votes(run, grader, text) if vote.pending]
+  for text in ready:
+    if decoys and decoy_wanted(run, text, decoys):
+      found = decoy(run, grader, text)
+      if found is not None and found.vote.pending:
+        open_votes.append(found.vote.pending)
+  return [request for request in open_votes if request.slot not in skip]
