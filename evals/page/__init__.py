@@ -1,0 +1,119 @@
+"""The report as one self-contained HTML page: nothing is fetched, and what a model wrote appears as text only."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from evals.page import browser, contrasts, figure, health, tables
+from evals.page.printed import ASSUMED_N, Results
+from evals.page.view import (
+  METRICS,
+  RunView,
+  labels,
+  probability,
+  setting_name,
+  share,
+  short_model,
+  signed,
+  slug,
+  visible,
+)
+
+__all__ = ['RunView', 'render']
+
+_FOLDER = Path(__file__).parent
+
+
+def render(runs: Sequence[RunView], results: dict, *, title: str, audits: Sequence[dict] = (), seed: int = 0) -> str:
+  """The page.
+
+  Args:
+    runs: in the order of the page; one grader each. metrics['contrasts'] of any of them are shown once.
+    results: the paper's results.json.
+    title: its heading.
+    audits: contents of RUN/audit.json files, as `evals.audit` writes them.
+    seed: of what is embedded where not all samples fit.
+
+  Returns:
+    UTF-8 text without lone surrogates, ready to be written.
+  """
+  printed = Results(results)
+  pairs = contrasts.pairs(runs, printed)
+  script = (_FOLDER / 'page.js').read_text(encoding='utf-8')
+  theme = (_FOLDER / 'theme.js').read_text(encoding='utf-8')
+  settings = figure.settings(runs)
+  comparable = [run for run in runs if run.row and run.model]
+  values = {
+    'title': title, 'runs': runs, 'labels': labels(runs), 'comparable': comparable, 'assumed_n': ASSUMED_N,
+    'graders': tables.graders(runs), 'decoy_rates': tables.decoy_rates(runs), 'grader_note': tables.grader_note(runs),
+    'missing_anchors': tables.missing_anchors(runs, runs), 'anchors': tables.anchor_tables(runs, printed),
+    'pairs': pairs, 'main': contrasts.main_contrast(pairs), 'symbols': contrasts.SYMBOLS,
+    'sections': tables.paper_sections(runs, printed) if comparable else [], 'ours': tables.our_tables(runs),
+    'seen': tables.seen_tables(runs), 'single': tables.single_tables(runs), 'answers': tables.answer_tables(runs),
+    'figures': [_figure(runs, printed, setting) for setting in settings],
+    'facts': health.facts(runs), 'by_skill': health.by_skill(runs), 'by_topic': health.by_topic(runs),
+    'audits': audits, 'days': _days(runs), 'total': lambda name: _total(runs, name),
+    'train_data': _train_data(runs), 'sizes': tables.sizes, 'decoys': tables.decoys,
+    'style': Markup((_FOLDER / 'page.css').read_text(encoding='utf-8')), 'script': Markup(script),
+    'theme': Markup(theme), 'hashes': ' '.join(map(_hash, (script, theme))), 'METRICS': METRICS,
+  }  # fmt: skip
+  template = _environment().get_template('template.html')
+  # The samples come last: they take what room the rest leaves.
+  used = len(template.render(values, samples='').encode('utf-8', 'replace'))
+  return template.render(values, samples=Markup(browser.embed(runs, seed, used)))
+
+
+def _environment() -> jinja2.Environment:
+  environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+    lstrip_blocks=True, finalize=lambda value: visible(value) if type(value) is str else value,
+  )  # fmt: skip
+  environment.filters |= {
+    'share': share, 'signed': signed, 'probability': probability, 'slug': slug, 'setting_name': setting_name,
+    'short_model': short_model, 'day': lambda time: str(time or '–')[:10],
+    'thousands': lambda number: '–' if number is None else f'{number:,}',
+    'dollars': lambda number: '–' if number is None else f'${number:,.2f}',
+    'tokens': _tokens, 'usual_n': tables.usual_n,
+  }  # fmt: skip
+  return environment
+
+
+def _days(runs: Sequence[RunView]) -> list[str]:
+  times = [run.metrics.get(name) for run in runs for name in ('started', 'ended')]
+  return sorted(time[:10] for time in times if time)
+
+
+def _total(runs: Sequence[RunView], name: str) -> float | None:
+  values = [run.metrics.get(name) for run in runs]
+  return None if None in values else sum(value for value in values if value is not None)
+
+
+def _hash(script: str) -> str:
+  """A source of the page's content security policy: only these two scripts run, whatever stands elsewhere."""
+  return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _tokens(tokens: int | dict | None) -> str:
+  if isinstance(tokens, dict):
+    parts = {name.removesuffix('_tokens'): count for name, count in tokens.items()}
+    return ' + '.join(f'{count:,} {name}' for name, count in parts.items() if isinstance(count, int))
+  return '–' if tokens is None else f'{tokens:,}'
+
+
+def _train_data(runs: Sequence[RunView]) -> dict[str, list[str]]:
+  """Training files -> the runs whose skill sets were looked up in them."""
+  found: dict[str, list[str]] = {}
+  for label, run in zip(labels(runs), runs):
+    if run.metrics.get('seen'):
+      found.setdefault(', '.join(run.metrics['seen'].get('train_data') or []), []).append(label)
+  return found
+
+
+def _figure(runs: Sequence[RunView], printed: Results, setting: str) -> dict:
+  name, series = setting_name(setting), figure.series(runs, printed, setting)
+  svg = figure.draw(series, setting, figure.plain_title(name, runs))
+  return {'setting': name, 'svg': Markup(svg), 'legend': figure.legend(series)}

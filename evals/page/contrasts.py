@@ -1,0 +1,166 @@
+"""Differences between students under one grader: the only numbers that get a verdict.
+
+The page says "reproduced" only where graders of two families agree with a contrast that the paper itself decides.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from evals.page.printed import Results
+from evals.page.tables import Number, minus, paper_number
+from evals.page.view import METRICS, RunView, by_setting, labels
+
+SYMBOLS = {'higher': '▲', 'lower': '▼', 'undecided': '○', 'refused': '×'}
+
+
+@dataclass(frozen=True)
+class Contrast:
+  """a - b in one cell. `verdict` is a key of SYMBOLS, `reason` says why it was refused."""
+
+  k: int
+  number: Number
+  verdict: str
+  reason: str
+  n: int | None
+  p: float | None
+  p_holm: float | None
+  paper: Number | None
+
+  @property
+  def symbol(self) -> str:
+    """The verdict without colour."""
+    return SYMBOLS[self.verdict]
+
+  @property
+  def agrees(self) -> bool | None:
+    """Whether the verdict is the paper's; None where the paper's own contrast could be chance."""
+    if self.paper is None or not self.paper.excludes_zero or self.paper.value is None:
+      return None
+    return self.verdict == ('higher' if self.paper.value > 0 else 'lower')
+
+
+@dataclass(frozen=True)
+class Pair:
+  """All contrasts of two students under one grader: metric -> setting -> contrasts by k."""
+
+  a: str
+  b: str
+  grader: str
+  family: str | None
+  rows: tuple[str | None, str | None, str | None]  # (model, row of a, row of b) in the paper
+  by_metric: dict[str, dict[str, list[Contrast | None]]]
+  ks: tuple[int, ...] = ()
+  verdict: str = field(default='')
+
+  @property
+  def title(self) -> str:
+    """'D(1,2,3) − LLaMA-2-13B-Chat'."""
+    return f'{self.a} − {self.b}'
+
+  @property
+  def refusals(self) -> list[str]:
+    """Why verdicts are refused, each reason once."""
+    lines = [line for settings in self.by_metric.values() for line in settings.values()]
+    return list(dict.fromkeys(one.reason for line in lines for one in line if one is not None and one.reason))
+
+  def ns(self, metric: str) -> list[int | None]:
+    """How many combinations each of its cells has."""
+    return [contrast.n for line in self.by_metric[metric].values() for contrast in line if contrast is not None]
+
+
+@dataclass(frozen=True)
+class Main:
+  """What the first screen says: one pair, one setting, one metric, all k."""
+
+  pair: Pair
+  metric: str
+  setting: str
+  contrasts: list[Contrast]
+
+
+def pairs(runs: Sequence[RunView], results: Results) -> list[Pair]:
+  """What report.py put into metrics.json under 'contrasts', sorted into pairs; a contrast given twice counts once."""
+  names = {run.name: (label, run) for label, run in zip(labels(runs), runs)}
+  found: dict[tuple[str, str], dict[tuple[str, str, int], dict]] = {}
+  for run in runs:
+    for contrast in run.metrics.get('contrasts') or []:
+      cells = found.setdefault((contrast['a'], contrast['b']), {})
+      cells.setdefault((contrast['metric'], contrast['setting'], contrast['k']), contrast)
+  grouped = [_pair(a, b, cells, names, results) for (a, b), cells in found.items()]
+  return [_judged(pair, grouped) for pair in grouped]
+
+
+def _pair(a: str, b: str, cells: dict, names: dict, results: Results) -> Pair:
+  (label_a, run_a), (label_b, run_b) = (names.get(name, (name, None)) for name in (a, b))
+  same_model = run_a and run_b and run_a.model == run_b.model
+  rows = (run_a.model, run_a.row, run_b.row) if same_model else (None, None, None)
+  ks = tuple(sorted({k for _, _, k in cells}))
+  by_metric: dict[str, dict[str, list[Contrast | None]]] = {}
+  for metric in METRICS:
+    for setting in by_setting(s for m, s, _ in cells if m == metric):
+      line = [_contrast(cells.get((metric, setting, k)), rows, results) for k in ks]
+      by_metric.setdefault(metric, {})[setting] = line
+  grader = run_a.grader if run_a else 'unknown'
+  suffix = f' · {grader}'
+  if label_a.endswith(suffix) and label_b.endswith(suffix):  # said beside the title
+    label_a, label_b = label_a.removesuffix(suffix), label_b.removesuffix(suffix)
+  return Pair(label_a, label_b, grader, run_a.family if run_a else None, rows, by_metric, ks)
+
+
+def _contrast(cell: dict | None, rows: tuple, results: Results) -> Contrast | None:
+  if cell is None:
+    return None
+  model, row_a, row_b = rows
+  place = (cell['setting'], cell['k'], cell['metric'])
+  theirs = [paper_number(results.find(model, row, *place)) for row in (row_a, row_b)]
+  verdict, _, reason = cell['verdict'].partition(':')
+  interval = tuple(cell['ci95']) if cell.get('ci95') else None
+  number = Number(cell.get('difference'), interval, is_difference=True)
+  return Contrast(
+    cell['k'], number, verdict if verdict in SYMBOLS else 'undecided', reason.strip(), cell.get('n'), cell.get('p'),
+    cell.get('p_holm'), minus(*theirs),
+  )  # fmt: skip
+
+
+def _judged(pair: Pair, others: Sequence[Pair]) -> Pair:
+  """Adds the sentence on reproduction: it counts cells of all metrics where the paper's own contrast is decided."""
+  same = [other for other in others if other.rows == pair.rows and pair.rows[0] is not None]
+  families = {other.family or other.grader: other for other in same}
+  cells: dict[tuple[str, str, int], dict[str, bool]] = {}
+  for family, other in families.items():
+    for metric, settings in other.by_metric.items():
+      for setting, line in settings.items():
+        for contrast in line:
+          if contrast is not None and contrast.agrees is not None:
+            cells.setdefault((metric, setting, contrast.k), {})[family] = contrast.agrees
+  if not cells:
+    verdict = ''
+  elif len(families) < 2:
+    agreeing = sum(all(of.values()) for of in cells.values())
+    verdict = (
+      f'Agrees with the paper in {agreeing} of the {len(cells)} cells that the paper decides. Not yet “reproduced”: '
+      f'that needs a second grader of another family than {next(iter(families))}.'
+    )
+  else:
+    both = {place: of for place, of in cells.items() if len(of) > 1}
+    agreeing = sum(all(of.values()) for of in both.values())
+    verdict = (
+      f'Reproduced under graders of {len(families)} families ({", ".join(sorted(families))}) in {agreeing} of the '
+      f'{len(both)} cells that the paper decides and both graded.'
+    )
+  return Pair(pair.a, pair.b, pair.grader, pair.family, pair.rows, pair.by_metric, pair.ks, verdict)
+
+
+def main_contrast(found: Sequence[Pair]) -> Main | None:
+  """Fine-tuned (on the most) minus base, on held-out skills, in full marks; else the nearest to it that there is."""
+  choices: list[tuple[tuple, int, Main]] = []
+  for pair in found:
+    model, row_a, row_b = pair.rows
+    for metric, settings in pair.by_metric.items():
+      for setting, line in settings.items():
+        contrasts = [c for c in line if c is not None and c.number.value is not None]
+        if contrasts:
+          of_base = row_b is not None and row_b == model
+          order = (metric == 'ratio_of_full_marks', of_base, setting == 'held_out', len(row_a or ''))
+          choices.append((order, -len(choices), Main(pair, metric, setting, contrasts)))
+  return max(choices, key=lambda choice: choice[:2])[2] if choices else None

@@ -1,0 +1,133 @@
+"""Figure 2 and its siblings: full marks against k, the paper's lines thin, ours with intervals; one SVG per setting."""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from evals.page.printed import Results
+from evals.page.view import RunView, labels, short_model, visible
+
+METRIC = 'ratio_of_full_marks'
+MARKERS = 'osD^vPX*'
+# matplotlib knows no CSS variables: these stand for them until the SVG is text.
+_INK, _RULE = '#010203', '#010204'
+_SERIES = [f'#0a0b{i:02x}' for i in range(1, 9)]
+_VARIABLES = {_INK: 'var(--ink)', _RULE: 'var(--rule)'} | {c: f'var(--series-{i})' for i, c in enumerate(_SERIES, 1)}
+_STYLE: dict[Any, Any] = {
+  'svg.fonttype': 'none', 'font.family': ['sans-serif'], 'font.size': 9, 'axes.edgecolor': _RULE, 'text.color': _INK,
+  'axes.labelcolor': _INK, 'xtick.color': _INK, 'ytick.color': _INK, 'axes.spines.top': False,
+  'axes.spines.right': False, 'xtick.major.size': 0, 'ytick.major.size': 0,
+}  # fmt: skip
+
+
+def settings(runs: Sequence[RunView]) -> list[str]:
+  """Settings that a figure can show: held-out first, as in the paper."""
+  found = {setting for run in runs for (setting, _), cell in run.cells.items() if cell.get(METRIC) is not None}
+  order = ('held_out', 'train', 'all')
+  return [*(setting for setting in order if setting in found), *sorted(found - set(order))]
+
+
+@dataclass(frozen=True)
+class Series:
+  """One colour and marker: a run, a row of the paper, or both. Points are (k, value) and (k, value, low, high)."""
+
+  label: str
+  paper: Sequence[tuple[int, float]]
+  ours: Sequence[tuple[int, float, float, float]] = ()
+
+
+def series(runs: Sequence[RunView], results: Results, setting: str) -> list[Series]:
+  """Our runs with the paper's rows of the same students; then what figure 2 has besides: base models and D(1,2,3)."""
+  found, shown = [], set()
+  for label, run in zip(labels(runs), runs):
+    ours = []
+    for (of, k), cell in sorted(run.cells.items()):
+      if of == setting and cell.get(METRIC) is not None:
+        ours.append((k, cell[METRIC], *((cell.get('ci95') or {}).get(METRIC) or (cell[METRIC],) * 2)))
+    student = None if run.metrics.get('exclude_skills') else (run.model, run.row)
+    paper = _printed(results, student, setting) if student and student not in shown else []
+    shown.add(student)
+    found.append(Series(label, paper, ours))
+  for model in dict.fromkeys(run.model for run in runs if run.model):
+    for row in (model, 'D(1,2,3)'):
+      if (model, row) not in shown:
+        name = row if row == model else f'{short_model(model)} {row}'
+        found.append(Series(f'{name} (the paper only)', _printed(results, (model, row), setting)))
+  return found
+
+
+def _printed(results: Results, student: tuple[str | None, str | None], setting: str) -> list[tuple[int, float]]:
+  cells = [(k, results.find(*student, setting, k, METRIC)) for k in range(1, 6)]
+  return [(k, printed.value) for k, printed in cells if printed is not None]
+
+
+def draw(all_series: Sequence[Series], setting: str, title: str) -> str:
+  """An SVG element whose colours are the page's and whose text is text."""
+  with matplotlib.rc_context(_STYLE | {'svg.hashsalt': setting}):
+    figure = Figure(figsize=(4.3, 3.5), layout='constrained')
+    axes = figure.add_subplot()
+    ks = sorted({point[0] for one in all_series for point in (*one.ours, *one.paper)})
+    for i, one in enumerate(all_series):
+      _line(axes, i, one, (i - (len(all_series) - 1) / 2) * min(0.07, 0.35 / len(all_series)))
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_yticks(np.linspace(0, 1, 6), ['0', '.2', '.4', '.6', '.8', '1'])
+    axes.set_xticks(ks, [f'k = {k}' for k in ks])
+    axes.set_xlim(min(ks, default=1) - 0.3, max(ks, default=1) + 0.3)
+    axes.grid(axis='y', color=_RULE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines['left'].set_visible(False)
+    file = io.StringIO()
+    figure.savefig(file, format='svg', transparent=True, metadata={'Date': None, 'Creator': None})
+  return _inline(file.getvalue(), title)
+
+
+def _line(axes, i: int, one: Series, shift: float):
+  """The paper thin, dashed and hollow; ours thick, with intervals, moved sideways so that these do not overlap."""
+  colour, marker = _SERIES[i % 8], MARKERS[i % 8]
+  if one.paper:
+    axes.plot(*zip(*one.paper), color=colour, linewidth=0.9, dashes=(4, 2), marker=marker, markersize=3.5,
+              markerfacecolor='none', markeredgewidth=0.8, zorder=2)  # fmt: skip
+  if one.ours:
+    k, y, low, high = np.array(one.ours).T
+    axes.vlines(k + shift, low, high, color=colour, linewidth=1.6, alpha=0.65, zorder=3)
+    axes.plot(k + shift, y, color=colour, linewidth=2, marker=marker, markersize=5.5, zorder=4)
+
+
+def legend(all_series: Sequence[Series]) -> list[tuple[int, str, Series]]:
+  """(number of the series' colour, marker as SVG path, series)."""
+  return [(i % 8 + 1, _PATHS[i % 8], one) for i, one in enumerate(all_series)]
+
+
+# The markers of MARKERS in a 12 x 12 box, for the legend that the page draws itself.
+_PATHS = (
+  'M6 2a4 4 0 1 0 .001 0z', 'M2 2h8v8h-8z', 'M6 1l5 5-5 5-5-5z', 'M6 1.5l4.5 8.5h-9z', 'M6 10.5l4.5-8.5h-9z',
+  'M4 1h4v3h3v4h-3v3h-4v-3h-3v-4h3z', 'M3 1l3 3 3-3 2 2-3 3 3 3-2 2-3-3-3 3-2-2 3-3-3-3z',
+  'M6 1l1.5 3.5 3.5.3-2.7 2.4.9 3.8-3.2-2-3.2 2 .9-3.8L1 4.8l3.5-.3z',
+)  # fmt: skip
+
+
+def _inline(svg: str, title: str) -> str:
+  """The bare element: no XML head, no metadata, no fixed size, no address."""
+  svg = svg[svg.index('<svg') :]
+  svg = re.sub(r'<metadata>.*?</metadata>', '', svg, flags=re.DOTALL)
+  for colour, variable in _VARIABLES.items():
+    svg = svg.replace(colour, variable)
+  head, body = svg.split('>', 1)
+  box = re.findall(r'viewBox="[^"]+"', head)[0]
+  return f'<svg {box} role="img" aria-label="{_attribute(title)}">' + re.sub(r'>\s+<', '><', body).strip()
+
+
+def _attribute(text: str) -> str:
+  return visible(text).replace('&', '&amp;').replace('"', '&quot;').replace('<', '&lt;')
+
+
+def plain_title(setting_name: str, runs: Sequence[RunView]) -> str:
+  """What a screen reader says instead of the figure."""
+  models = ', '.join(dict.fromkeys(short_model(run.model) for run in runs if run.model)) or 'the students'
+  return f'Ratio of Full Marks against k on {setting_name}, {models}; the numbers stand in the tables'

@@ -1,0 +1,163 @@
+"""Runs that nobody sampled, with counts, lengths and agreement like real ones: for tests of the page."""
+
+import dataclasses
+import functools
+import json
+import random
+
+from evals import catalog, combinations, marks, metrics, prompts, rubric, statistics
+from evals.page import RunView
+
+GRADER = 'gpt-9.1-mini-2026-08-12'
+SETTINGS = ('train', 'held_out', 'all')
+KS = (1, 2, 3, 4, 5)
+# row -> probability that a skill is shown, at k = 1 and at k = 5
+STUDENTS = {'LLaMA-2-13B-Chat': (0.45, 0.15), 'D(1)': (0.75, 0.25), 'D(1,2,3)': (0.85, 0.6)}
+HOSTILE = (
+  '<script>window.hacked = 1</script> and </script><script>window.hacked = 2</script>',
+  '<img src=x onerror="window.hacked = 3"> <svg onload=window.hacked=4> <!-- <script> &lt;b&gt; &amp; --> ]]>',
+  '{{ 7 * 7 }} {% raw %} ${window.hacked = 5} {{ config }} `x` \\u003c \\',
+  'control \x00\x07\x1b[31m\x7f\x9b and return\rover \x0b\x0c \ud800 \ufffe \U000e0041',
+  'right-to-left \u202egnp.exe\u202c \u2066isolate\u2069 \u200bzero\u200d\ufeff \u2028line\u2029 שלום مرحبا',
+  'A' * 1_000_000,
+  'line\n' * 3_000,
+  '=1+1 "quoted, text"\n+2',
+)
+_STORY = """the captain of a small boat swore that every storm had a memory and asked his crew to forgive it before
+the mast did because a promise made on water weighs less than bread yet no sailor had ever dropped one and the gulls who
+know all of this laughed like aunts at a wedding while morning came in sideways without an invitation or a coat"""
+_WORDS = _STORY.split()
+
+
+@functools.cache
+def paper():
+  """The paper's catalog."""
+  return catalog.load(None)
+
+
+def results():
+  """results.json of the paper's catalog."""
+  return json.loads((catalog.PAPER / 'results.json').read_text())
+
+
+def _sentence(chance, num_words):
+  words = [chance.choice(_WORDS) for _ in range(num_words)]
+  return ' '.join(words).capitalize() + '.'
+
+
+def _grade(chance, combination, generation, strength, hostile):
+  k = combination.k
+  text = hostile or ' '.join(_sentence(chance, chance.randint(14, 26)) for _ in range(max(1, k - 1)))
+  if not hostile and chance.random() < 0.04:
+    text += f' It was a {combination.skills[0].split("(")[0].strip()}, he said.'
+  truth = [chance.random() < strength for _ in range(k)] + [chance.random() < p for p in (0.97, 0.95, 0.93)]
+  votes = [[int(t if chance.random() < 0.96 else not t) for t in truth] for _ in range(3)]
+  if chance.random() < 0.004:
+    votes[1] = None
+  named = marks.named_skills(text, combination.skills)
+  found, limit = marks.count_sentences(text[:10_000]), prompts.num_sentences(k)
+  adjusted = [marks.adjust(v, k, num_sentences_found=found, limit=limit, named=named) for v in votes if v]
+  points = marks.majority(adjusted, 3)
+  earned = marks.marks(points, k) if points else None
+  row = {
+    'combination': combination.id, 'setting': combination.setting, 'k': k, 'skills': list(combination.skills),
+    'topic': combination.topic, 'generation': generation, 'grader': GRADER, 'text': text,
+    'answer1': text[:200], 'answer2': text, 'votes': votes, 'reasons': ['' if v else 'no table' for v in votes],
+    'num_sentences': found, 'named': list(named), 'points': list(points) if points else None,
+    'full_marks': earned.full_marks if earned else None, 'all_skills': earned.all_skills if earned else None,
+    'skills_fraction': earned.skills_fraction if earned else None,
+  }  # fmt: skip
+  if generation == 1 and chance.random() < 0.1:
+    others = [skill.name for skill in paper().skills if skill.name not in combination.skills]
+    decoy = {'position': 0, 'skill': chance.choice(others), 'point': int(chance.random() < 0.05)}
+    row['decoy'] = decoy
+  return row
+
+
+def _raw(combination, row):
+  """As long as real replies: 270 tokens for an answer, 350 for a vote."""
+  chance = random.Random(f'{combination.id}/{row["generation"]}')
+  explain = lambda num: '\n'.join(f'- {name}: {_sentence(chance, num)}' for name in combination.skills)
+  text, criteria = row['text'], prompts.rubric(paper(), combination)
+  votes = [
+    rubric.format_table(criteria, vote, _sentence(chance, 60) + '\n' + explain(25)) if vote else None
+    for vote in row['votes']
+  ]
+  return {
+    'round1': prompts.round1(paper(), combination), 'round2': prompts.round2(paper(), combination),
+    'answer1': f'Answer: {_sentence(chance, 40)}\n\nExplanation:\n{explain(30)}',
+    'answer2': f'Answer: {text}\n\nExplanation:\n{explain(22)}',
+    'grading': prompts.grading(paper(), combination, text), 'votes': votes,
+  }  # fmt: skip
+
+
+def make_run(row, *, name=None, num=100, generations=3, settings=SETTINGS, ks=KS, hostile=(), grader=GRADER, seed=0):
+  """A RunView of one student; `hostile` texts stand in the place of its first ones."""
+  chance = random.Random(f'{row}/{grader}/{seed}')
+  drawn = combinations.draw(paper(), settings=settings, ks=ks, num_combinations=num, seed=0)
+  at_1, at_5 = STUDENTS[row]
+  texts, grades = iter(hostile), []
+  for combination in drawn:
+    strength = at_1 + (at_5 - at_1) * (combination.k - 1) / 4
+    strength = max(0.02, strength ** (1 / (1 + 0.4 * (combination.setting == 'held_out'))))
+    for generation in range(1, generations + 1):
+      grades.append(_grade(chance, combination, generation, strength, next(texts, None)) | {'grader': grader})
+  wanted = {(setting, k): num for setting in settings for k in ks}
+  by_place = {(g['combination'], g['generation']): g for g in grades}
+  by_id = {combination.id: combination for combination in drawn}
+  seen = {frozenset(c.skills) for c in drawn if c.setting == 'train' and c.k <= 3 and int(c.id[-4:]) % 3}
+  derived = {
+    'student': f'checkpoint:runs/{row}', 'student_fingerprint': 'b1946ac92492d234', 'grader': grader,
+    'grader_requested': grader.rsplit('-', 3)[0], 'catalog': 'paper', 'prompts_sha256': '5891b5b522d5df086d0ff0b110',
+    'seed': 0, 'requests': len(grades) * 5, 'tokens': {'prompt': len(grades) * 2700, 'completion': len(grades) * 1500},
+    'dollars': len(grades) * 0.0121, 'started': '2026-11-18T09:12:44Z', 'ended': '2026-11-20T17:40:02Z',
+    'unparsed': sum(v is None for g in grades for v in g['votes']), 'done': len(grades), 'wanted': len(grades),
+    'cells': metrics.cells(grades, wanted, generations, 3), 'agreement': metrics.agreement(grades, 3),
+    'decoys': metrics.decoys(grades), 'by_generation': metrics.by_generation(grades),
+    'seen': {'train_data': ['D1.jsonl', 'D2.jsonl'], 'cells': metrics.seen_cells(grades, seen, generations, 3)},
+  }  # fmt: skip
+  return RunView(
+    name=name or f'{row}-{grader[:5]}', metrics=derived, grades=grades, row=row, model='LLaMA-2-13B-Chat',
+    family='openai' if grader == GRADER else 'anthropic', raw=lambda c, g: _raw(by_id[c], by_place[c, g]),
+  )  # fmt: skip
+
+
+def add_contrasts(runs, metric_names=('ratio_of_full_marks', 'skills_fraction')):
+  """What report.py does across runs, roughly: every later student minus every earlier one of the same grader."""
+  out = []
+  for i, a in enumerate(runs):
+    for b in runs[:i]:
+      if a.grader != b.grader:
+        continue
+      for metric in metric_names:
+        for setting, k in a.cells:
+          one, two = a.cells[setting, k], b.cells[setting, k]
+          span = statistics.difference(one[metric], one['n'], two[metric], two['n'])
+          verdict = 'higher' if span.low > 0 else 'lower' if span.high < 0 else 'undecided'
+          if setting == 'train' and k == 5 and metric == 'skills_fraction':
+            verdict = 'refused: 3 votes missing'
+          out.append({
+            'a': a.name, 'b': b.name, 'setting': setting, 'k': k, 'metric': metric, 'ci95': list(span), 'n': one['n'],
+            'difference': one[metric] - two[metric], 'p': 0.0004 if span.low > 0 else 0.21,
+            'p_holm': 0.004 if span.low > 0 else 0.6, 'verdict': verdict,
+          })  # fmt: skip
+  runs[0].metrics['contrasts'] = out
+  return runs
+
+
+def three_students(**arguments):
+  """The untouched base model, D(1) and D(1,2,3), with contrasts."""
+  return add_contrasts([make_run(row, **arguments) for row in STUDENTS])
+
+
+def two_graders(**arguments):
+  """Base and D(1,2,3), each under graders of two families."""
+  rows = ('LLaMA-2-13B-Chat', 'D(1,2,3)')
+  return add_contrasts([make_run(r, grader=g, **arguments) for g in (GRADER, 'claude-9-haiku') for r in rows])
+
+
+def toy_world(**arguments):
+  """Runs on a catalog that is not the paper's."""
+  runs = three_students(**arguments)
+  change = lambda run: run.metrics | {'catalog': 'minimix', 'grader': 'exact'}
+  return [dataclasses.replace(run, row=None, model=None, metrics=change(run)) for run in runs]
