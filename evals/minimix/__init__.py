@@ -1,0 +1,1 @@
+"""A toy world for the whole experiment: a language whose skills a program can mark without error."""

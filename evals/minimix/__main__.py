@@ -1,0 +1,62 @@
+"""Writes the toy world: everything that an experiment on it starts from.
+
+    python -m evals.minimix --out=demo/world --seed=0
+
+    catalog/       skills.json, topics.json, prompts/: for evals.sample --config.catalog
+    tokenizer/     one token for each word: for skillmix_jax.prepare --tokenizer
+    dialogs/       d1.jsonl, d2.jsonl, d3.jsonl: D(1), D(2), D(3)
+    base/          dialogs.jsonl and text.jsonl for the base model; mix1.jsonl, mix2.jsonl, mix3.jsonl are more of its
+                   dialogs, to be mixed in where D(1), D(2), D(3) are fine-tuned on
+
+The seed decides which skills, topics, pairs and triples are trained on, and every text. A folder that is there is
+written over.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from absl import flags
+
+from evals import catalog
+from evals.minimix import dialogs, documents, world
+from skillmix_jax import command
+from skillmix_jax.errors import InputError
+
+FLAGS = flags.FLAGS
+MIX = 0.4  # base dialogs for each dialog
+
+
+def write(out: Path, seed: int, num_dialogs: int, num_texts: int, pairs: float, share: float = 1.0):
+  """Writes the world; `share` of the dialogs D(k), for tests."""
+  world.write_catalog(out / 'catalog', seed)
+  world.write_tokenizer(out / 'tokenizer')
+  skills = catalog.load(out / 'catalog')
+  for k, size in dialogs.SIZES.items():
+    size = int(size * share)
+    _write(out / 'dialogs' / f'd{k}.jsonl', dialogs.draw(skills, k, size, seed))
+    mixed = documents.Writer(skills, seed, f'mix{k}', pairs)
+    _write(out / 'base' / f'mix{k}.jsonl', mixed.dialogs(int(MIX * size)))
+  base = documents.Writer(skills, seed, 'base', pairs)
+  _write(out / 'base' / 'dialogs.jsonl', base.dialogs(num_dialogs))
+  _write(out / 'base' / 'text.jsonl', base.text(num_texts))
+
+
+def _write(path: Path, records: Iterable[dict]):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(''.join(json.dumps(record) + '\n' for record in records), encoding='utf-8')
+
+
+def main():
+  if not FLAGS.out:
+    raise InputError('--out is missing, see --help')
+  write(Path(FLAGS.out), FLAGS.seed, FLAGS.base_dialogs, FLAGS.base_texts, FLAGS.pairs)
+
+
+if __name__ == '__main__':
+  flags.DEFINE_string('out', None, 'folder to write')
+  flags.DEFINE_integer('seed', 0, 'of everything')
+  flags.DEFINE_integer('base_dialogs', 20_000, 'dialogs for the base model', lower_bound=1)
+  flags.DEFINE_integer('base_texts', 5_000, 'documents for the base model', lower_bound=1)
+  flags.DEFINE_float('pairs', 0.0, 'share of its sentences with two skills', lower_bound=0, upper_bound=0.5)
+  command.run(main)

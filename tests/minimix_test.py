@@ -1,0 +1,163 @@
+"""The toy world: what is written, what is never shown together, and that the whole pipeline takes it."""
+
+import itertools
+import json
+
+import pytest
+
+from evals import catalog, combinations, prompts
+from evals.minimix import __main__ as command
+from evals.minimix import dialogs, documents, grader, language, world
+from skillmix_jax.data import tokenizer
+from skillmix_jax.data.records import open_data
+from skillmix_jax.prepare import prepare
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  out = tmp_path_factory.mktemp('minimix') / 'world'
+  command.write(out, seed=0, num_dialogs=400, num_texts=100, pairs=0.0, share=0.2)
+  return out
+
+
+def read(path):
+  return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+
+
+def sentences(text):
+  return [language.parse(sentence) for sentence in language.split_sentences(language.split_words(text))]
+
+
+def test_the_same_seed_writes_the_same_bytes_and_another_seed_another_world(folder, tmp_path):
+  for seed in (0, 1):
+    command.write(tmp_path / str(seed), seed, num_dialogs=400, num_texts=100, pairs=0.0, share=0.2)
+  files = sorted(path.relative_to(folder) for path in folder.rglob('*') if path.is_file())
+  assert len(files) == 14
+  for file in files:
+    assert (tmp_path / '0' / file).read_bytes() == (folder / file).read_bytes(), file
+    is_fixed = file.parts[0] == 'tokenizer' or 'prompts' in file.parts
+    assert ((tmp_path / '1' / file).read_bytes() == (folder / file).read_bytes()) == is_fixed, file
+
+
+def test_the_catalog_says_what_it_is_and_what_is_held_out(folder):
+  loaded = catalog.load(folder / 'catalog')
+  assert loaded.language == 'minimix'
+  assert {skill.name for skill in loaded.skills} == set(language.SKILLS)
+  assert len(loaded.skills) == 24 and len(loaded.topics['train']) == 13 and len(loaded.topics['held_out']) == 7
+  train = {skill.name for skill in loaded.pool('train', split='table')[0]}
+  held_out = {skill.name for skill in loaded.pool('held_out', split='table')[0]}
+  assert len(train) == len(held_out) == 12 and not train & held_out
+  for skill in loaded.skills:
+    (sentence,) = sentences(skill.example)
+    assert sentence.skills == {skill.name}
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_every_slot_is_split_in_half(seed):
+  train, held_out = world.split_skills(seed)
+  assert len(train) == len(held_out) == 12 and set(train) | set(held_out) == set(language.SKILLS)
+  for slot in language.SLOTS:
+    counts = [sum(language.SLOT[name] == slot for name in names) for names in (train, held_out)]
+    assert abs(counts[0] - counts[1]) <= 1
+
+
+def test_seeds_split_skills_differently():
+  assert len({tuple(world.split_skills(seed)[0]) for seed in range(20)}) == 20
+
+
+def test_half_of_the_pairs_and_triples_enter_no_dialog(folder):
+  loaded = catalog.load(folder / 'catalog')
+  train = {skill.name for skill in loaded.pool('train', split='table')[0]}
+  for k, total in ((2, 66), (3, 220)):
+    shown = {frozenset(record['meta']['skills']) for record in read(folder / 'dialogs' / f'd{k}.jsonl')}
+    assert shown == {frozenset(names) for names in dialogs.seen_sets(loaded, k, seed=0)}
+    assert len(shown) == total // 2 and set().union(*shown) == train
+  single = {record['meta']['skills'][0] for record in read(folder / 'dialogs' / 'd1.jsonl')}
+  assert single == set(language.SKILLS)
+
+
+@pytest.mark.parametrize('k', [1, 2, 3])
+def test_dialogs_ask_as_an_evaluation_does_and_end_with_full_marks(folder, k):
+  loaded = catalog.load(folder / 'catalog')
+  records = read(folder / 'dialogs' / f'd{k}.jsonl')
+  assert len(records) == dialogs.SIZES[k] * 0.2
+  assert len({record['id'] for record in records}) == len(records)
+  for record in records:
+    meta = record['meta']
+    assert (meta['k'], meta['setting']) == (k, 'generate') and meta['topic'] in loaded.topics['train']
+    combination = combinations.Combination('', 'generate', k, tuple(meta['skills']), meta['topic'])
+    first, answer1, second, answer2 = (message['content'] for message in record['messages'])
+    assert first == prompts.round1(loaded, combination) and second == prompts.round2(loaded, combination)
+    assert grader.points(meta['skills'], meta['topic'], answer2) == (1,) * (k + 3)
+    assert {*itertools.chain.from_iterable(s.skills for s in sentences(answer2))} == set(meta['skills'])
+    # The first answer has all skills, but a sentence too many, and none with two skills.
+    assert grader.points(meta['skills'], meta['topic'], answer1) == (*(1,) * (k + 2), 0)
+    assert len(sentences(answer1)) == max(2, k) and max(len(s.skills) for s in sentences(answer1)) == 1
+
+
+def base_answers(folder):
+  """The kinds of the base dialogs, and all texts that are trained on."""
+  texts = [record['text'] for record in read(folder / 'base' / 'text.jsonl')]
+  kinds = set()
+  for name in ('dialogs', 'mix1', 'mix2', 'mix3'):
+    for record in read(folder / 'base' / f'{name}.jsonl'):
+      kinds.add(record['meta']['kind'])
+      texts += [message['content'] for message in record['messages'][1::2]]
+  return kinds, texts
+
+
+def test_base_documents_show_every_skill_but_no_two_in_a_sentence_unless_asked_for(folder):
+  kinds, texts = base_answers(folder)
+  assert kinds == set(documents.SHARES)
+  shown = [sentence.skills for text in texts for sentence in sentences(text) if sentence is not None]
+  assert max(map(len, shown)) == 1 and frozenset().union(*shown) == set(language.SKILLS)
+
+
+def test_no_document_has_a_pair_of_train_skills_that_is_kept_unseen(tmp_path):
+  command.write(tmp_path, seed=3, num_dialogs=4000, num_texts=1000, pairs=0.3, share=0.02)
+  loaded = catalog.load(tmp_path / 'catalog')
+  train = {skill.name for skill in loaded.pool('train', split='table')[0]}
+  seen = set(map(frozenset, dialogs.seen_sets(loaded, 2, seed=3)))
+  _, texts = base_answers(tmp_path)
+  pairs = {
+    s.skills for text in texts for s in sentences(text.split(': ', 1)[-1]) if s is not None and len(s.skills) > 1
+  }
+  assert (
+    pairs
+    == {frozenset(pair) for pair in itertools.combinations(language.SKILLS, 2) if not train.issuperset(pair)} | seen
+  )
+
+
+def test_the_share_of_sentences_with_two_skills_is_as_asked_for(folder):
+  writer = documents.Writer(catalog.load(folder / 'catalog'), 0, 'test', pairs=0.3)
+  texts = [record['text'] for record in writer.text(300)]
+  counts = [len(s.skills) for text in texts for s in sentences(text.split(': ', 1)[1]) if s is not None]
+  assert 0.2 < counts.count(2) / len(counts) < 0.4
+
+
+def test_the_tokenizer_has_a_token_for_every_word_and_gives_the_text_back(folder):
+  encoder = tokenizer.load(folder / 'tokenizer')
+  unknown = encoder.encode('zebra')
+  assert len(unknown) == 1
+  records = [record for file in sorted(folder.rglob('*.jsonl')) for record in read(file)]
+  for record in records:
+    for text in [record['text']] if 'text' in record else [message['content'] for message in record['messages']]:
+      ids = encoder.encode(text)
+      assert unknown[0] not in ids and encoder.decode(ids) == text
+      assert len(ids) == len(language.split_words(text))
+
+
+def test_prepare_takes_it_and_trains_the_answers(folder, tmp_path):
+  names = ['dialogs/d1', 'dialogs/d2', 'dialogs/d3', 'base/mix1', 'base/dialogs']
+  prepare(
+    out=tmp_path / 'data', tokenizer_path=folder / 'tokenizer', template='mistral', length=192,
+    dialogs=[str(folder / f'{name}.jsonl') for name in names], text=[str(folder / 'base' / 'text.jsonl')],
+    max_cut=0, held_out=0,
+  )  # fmt: skip
+  data = open_data(tmp_path / 'data')
+  encoder = tokenizer.load(folder / 'tokenizer')
+  dialog = data.dialogs('train').read([0])[0]
+  first = read(folder / 'dialogs' / 'd1.jsonl')[0]['messages']
+  trained = [int(token) for token, mask in zip(dialog.tokens, dialog.mask) if mask]
+  answers = [[*encoder.encode(message['content']), encoder.eos_id] for message in first[1::2]]
+  assert trained == answers[0] + answers[1]
