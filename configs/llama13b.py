@@ -1,10 +1,11 @@
-"""LLaMA-2-13B-Chat on D(1), D(1,2) or D(1,2,3): the rows of tables 1, 3 and 4.
+"""LLaMA-2-13B-Chat: the fine-tuned rows of tables 1, 4, 5, 6 and 10.
 
-The argument picks the data: configs/llama13b.py:D1, :D12 or :D123 (the default).
+The argument picks the data, data/llama2-ARGUMENT: D1, D12, D123 (the default), D123_8000 (table 4) or D1234 (table 6).
 
     python -m skillmix_jax.train --config=configs/llama13b.py:D12
 
-State: 13.0 B weights, 16 bytes each with gradients: 208 GB over all devices; 4 x 80 GB are enough.
+State: 13.0 B weights, 16 bytes each with gradients: 208 GB over all devices; 4 x 80 GB are enough. 328 M tokens: 18
+GPU-hours on H100s at an assumed 40 % MFU. python -m evals.paper --table=1 prints what comes before and after.
 """
 
 from configs import common

@@ -1,10 +1,11 @@
-"""Mistral-7B-Instruct-v0.2 on D(1), D(1,2) or D(1,2,3): the rows of tables 1, 3 and 4.
+"""Mistral-7B-Instruct-v0.2: the fine-tuned rows of tables 3, 6 and 11.
 
-The argument picks the data: configs/mistral7b.py:D1, :D12 or :D123 (the default).
+The argument picks the data, data/mistral-ARGUMENT: D1, D12, D123 (the default) or D1234 (table 6).
 
     python -m skillmix_jax.train --config=configs/mistral7b.py:D12
 
-State: 7.24 B weights, 16 bytes each with gradients: 116 GB over all devices.
+State: 7.24 B weights, 16 bytes each with gradients: 116 GB over all devices. 328 M tokens: 10 GPU-hours on H100s at an
+assumed 40 % MFU. python -m evals.paper --table=3 prints what comes before and after.
 """
 
 from configs import common

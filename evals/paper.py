@@ -1,0 +1,149 @@
+"""What of a table of the paper is done, what is missing, the commands for the rest, and what they cost.
+
+    python -m evals.paper --table=1
+    python -m evals.paper --table=1 --grader=openai:claude-sonnet-5-5 --gpus=8xA100 --mfu=0.35
+
+Looks at the folders (runs/, data/, checkpoints/) and touches nothing; the same command again shows how far it is. A
+step is listed if something behind it is missing: where dialogs are there nothing has to be generated, where answers
+are there nothing has to be trained. Requests, tokens and dollars are those of --dry_run. GPU-hours follow from --gpus
+and --mfu, an assumption: evals/gpu_hours.py has the formula, docs/performance.md what was measured. Tables 10 and 11
+are 1 and 3 with one metric more. docs/reproduce.md tells the whole story.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from configs import graders
+from evals import gpu_hours
+from evals.estimate import Estimate
+from evals.experiments import TABLES, Row
+from evals.paper_plan import Place, Plan, Step, config_of, paper_row, plan_table, reached, workdir
+from evals.progress import dollars, money
+from skillmix_jax import command
+from skillmix_jax.errors import InputError
+
+FLAGS = flags.FLAGS
+CONCURRENCY = 64  # the default of evals.sample and evals.grade
+
+
+def price(model: str) -> tuple[float, float] | None:
+  """Dollars for a million tokens in and out, of 'openai:MODEL' or a checkpoint of ours; None: not known."""
+  kind, _, name = model.partition(':')
+  return (0.0, 0.0) if kind == 'checkpoint' else graders.price(name)
+
+
+def numbers(asked: Estimate) -> str:
+  """'100 requests, about 2,000 + 3,000 tokens'."""
+  return f'{asked.requests:,} requests, about {asked.prompt_tokens:,} + {asked.completion_tokens:,} tokens'
+
+
+def print_rows(place: Place, rows: Sequence[tuple[Row, Plan]]):
+  """How far each row is."""
+  lines = [('row', 'from', 'weights', 'run', 'texts', 'votes')]
+  for row, plan in rows:
+    config = config_of(row)
+    if row.data:
+      name, weights = (
+        f'configs/{row.config}.py:{row.data}',
+        f'step {reached(workdir(place, row)) or 0:,} of {config.steps:,}',
+      )
+    else:
+      name, weights = config.model.init_from, 'there'
+      if reached(Path(name)) is None:
+        weights = 'missing'
+    where = str(plan.path) if plan.path.is_dir() else f'{plan.path} (missing)'
+    texts, votes = f'{plan.texts:,} of {plan.wanted:,}', f'{plan.votes:,} of {plan.wanted_votes:,}'
+    lines.append((paper_row(row), name, weights, where, texts, votes))
+  widths = [max(map(len, column)) for column in zip(*lines)]
+  for line in lines:
+    print('  '.join(f'{cell:{width}}' for cell, width in zip(line, widths)).rstrip())
+
+
+def print_steps(steps: Sequence[Step]):
+  """What to do, in order."""
+  for number, step in enumerate(steps, 1):
+    print(f'\n{number}. {step.title}')
+    for line in step.commands:
+      print(f'   $ {line}')
+    if step.role and step.model:
+      print(f'     {step.asked.describe(price(step.model), CONCURRENCY)}')
+    elif step.role:
+      minutes = step.asked.seconds / CONCURRENCY / 60
+      print(f'     {numbers(step.asked)}, {minutes:,.1f} min with {CONCURRENCY} at a time')
+    for note in step.notes:
+      print(f'     {note}')
+    if hours := step.training_hours + step.sampling_hours:
+      print(f'     {hours:.1f} GPU-hours')
+
+
+def print_total(place: Place, steps: Sequence[Step]):
+  """Sums, and what a model that is not chosen yet would cost."""
+  print('\nTotal')
+  for role in dict.fromkeys(step.role for step in steps if step.role):
+    mine = [step for step in steps if step.role == role]
+    total = sum((step.asked for step in mine), Estimate())
+    open_ones = sum((step.asked for step in mine if step.model is None), Estimate())
+    paid = [dollars(price(s.model), s.asked.prompt_tokens, s.asked.completion_tokens) for s in mine if s.model]
+    known = [one for one in paid if one is not None]
+    spent = '' if not paid else f', {money(sum(known) if len(known) == len(paid) else None)}'
+    print(f'  {role.replace("_", " ")}: {numbers(total)}{spent}')
+    if open_ones.requests:
+      choices = (f'{m.name} {money(open_ones.cost((m.input, m.output)))}' for m in graders.MODELS if m.output)
+      print(f'    --{role}=openai:MODEL is not chosen: {", ".join(choices)}')
+  training, sampling = (sum(getattr(step, name) for step in steps) for name in ('training_hours', 'sampling_hours'))
+  if training + sampling:
+    gpus = place.gpus
+    clock = (training + sampling) / gpus.number
+    print(f'  GPU-hours: {training:.1f} to train, {sampling:.1f} to sample; {clock:.1f} h on {gpus}')
+    print(
+      f'    assumed: {gpus.mfu:.0%} MFU at 6 N FLOPs a token (docs/performance.md has what was measured), '
+      f'{gpu_hours.ROWS} answers at a time at {gpu_hours.BANDWIDTH_SHARE:.0%} of the bandwidth'
+    )
+  print(
+    "  The paper's graders are retired: compare differences from the untouched model, not cells, and confirm them "
+    'with a grader of another family (docs/reproduce.md).'
+  )
+
+
+def check_model(flag: str, value: str | None, kinds: Sequence[str]):
+  """Raises InputError for a model that cannot be asked."""
+  if value is None:
+    return
+  if not re.fullmatch(f'({"|".join(kinds)}):.+', value):
+    raise InputError(f'--{flag}={value!r} must be {" or ".join(f"{kind}:MODEL" for kind in kinds)}')
+  if day := graders.retired(value.partition(':')[2]):
+    raise InputError(f'--{flag}={value} was retired on {day}: configs/graders.py lists models that can be asked')
+
+
+def _define_flags():
+  flags.DEFINE_enum('table', None, [str(table) for table in TABLES], 'of the paper')
+  flags.DEFINE_string('runs', 'runs', 'folder that holds the runs')
+  flags.DEFINE_string('data', 'data', 'folder that holds dialogs and prepared data')
+  flags.DEFINE_string('student', None, 'who writes training data, openai:MODEL; without it the choices are priced')
+  flags.DEFINE_string('grader', None, 'who votes, openai:MODEL; without it the choices are priced')
+  flags.DEFINE_string('second_grader', None, 'who votes in the half of table 5 that Claude graded')
+  flags.DEFINE_string('gpus', '4xH100', f'what trains and samples: a number of {", ".join(gpu_hours.BANDWIDTH)}')
+  flags.DEFINE_float('mfu', 0.4, 'share of the peak that training reaches: an assumption', 0.01, 1.0)
+
+
+def main():
+  if FLAGS.table is None:
+    raise InputError(f'--table is missing: one of {", ".join(map(str, TABLES))}')
+  check_model('student', FLAGS.student, ('openai', 'checkpoint'))
+  check_model('grader', FLAGS.grader, ('openai',))
+  check_model('second_grader', FLAGS.second_grader, ('openai',))
+  gpus = gpu_hours.parse(FLAGS.gpus, FLAGS.mfu)
+  place = Place(Path(FLAGS.runs), Path(FLAGS.data), FLAGS.student, FLAGS.grader, FLAGS.second_grader, gpus)
+  rows, steps = plan_table(place, int(FLAGS.table))
+  print(f'Table {FLAGS.table} of the paper\n')
+  print_rows(place, rows)
+  print_steps(steps)
+  print_total(place, steps)
+
+
+if __name__ == '__main__':
+  _define_flags()
+  command.run(main)
