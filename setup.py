@@ -34,7 +34,7 @@ run_time = [
   'transformers>=5.23',
 ]
 test_tools = [
-  'axe-core-python>=0.1',
+  'axe-playwright-python>=0.1.8',
   'hypothesis>=6.170',
   'mistral-common[sentencepiece]>=1.13',
   'mypy>=2.4',

@@ -23,10 +23,10 @@ def get_config(stage: str = 'D123'):
   c.checkpoint.every = 1000
   c.held_out.every, c.held_out.rows = 1000, 64
   if stage == 'base':
-    c.steps = 700
-    c.optimizer.learning_rate = 4e-3
+    c.steps = 500
+    c.optimizer.learning_rate = 6e-3
   else:
-    c.steps = 400
+    c.steps = 300
     c.optimizer.learning_rate = 1.6e-3
     c.model.init_from = 'runs/minimix-base'
   c.model.model_type = 'llama'

@@ -59,15 +59,15 @@ class Contrast:
   verdict: str = ''
 
 
-def _best(run: Graded, metric: str) -> dict[tuple, float]:
+def values(run: Graded, metric: str) -> dict[tuple, float]:
   """The value of each complete combination, by what was asked."""
   mark = dict(zip(metrics.METRICS, metrics.MARKS))[metric]
-  values = {}
+  found = {}
   for group in metrics.complete(run.rows, run.generations).values():
     best = marks.combine([Marks(*(row[name] for name in metrics.MARKS)) for row in group])
     row = group[0]
-    values[row['setting'], row['k'], tuple(row['skills']), row['topic']] = float(getattr(best, mark))
-  return values
+    found[row['setting'], row['k'], tuple(row['skills']), row['topic']] = float(getattr(best, mark))
+  return found
 
 
 def _test(a: np.ndarray, b: np.ndarray) -> tuple[statistics.Interval, float]:
@@ -82,14 +82,14 @@ def _test(a: np.ndarray, b: np.ndarray) -> tuple[statistics.Interval, float]:
 
 def contrast(a: Graded, b: Graded, metric: str, cells: Collection[tuple[str, int]] | None = None) -> list[Contrast]:
   """a minus b for each setting and k in which the two share combinations; verdicts are still open."""
-  values_a, values_b = _best(a, metric), _best(b, metric)
+  values_a, values_b = values(a, metric), values(b, metric)
   shared: dict[tuple[str, int], list[tuple]] = {}
   for key in values_a:
     if key in values_b and (cells is None or key[:2] in cells):
       shared.setdefault(key[:2], []).append(key)
   found = []
   for (setting, k), keys in shared.items():
-    of_a, of_b = (np.array([values[key] for key in keys]) for values in (values_a, values_b))
+    of_a, of_b = (np.array([of[key] for key in keys]) for of in (values_a, values_b))
     interval, p = _test(of_a, of_b)
     found.append(
       Contrast(

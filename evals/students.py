@@ -1,9 +1,10 @@
 """`--student=` and `--grader=`: from what the command line says to an endpoint that answers."""
 
+import os
 from collections.abc import Callable
 
 from configs import graders
-from evals import endpoints
+from evals import endpoints, online
 from evals.catalog import Catalog
 from evals.settings import Settings
 from skillmix_jax.errors import InputError
@@ -28,7 +29,7 @@ def open_hosted(model: str, params: dict, base_url: str | None, concurrency: int
   if day := graders.retired(model):
     raise InputError(f'{model} was retired on {day}: configs/graders.py lists models that can be asked')
   known = graders.find(model)
-  url = base_url or (known.base_url if known else None)
+  url = base_url or os.environ.get(online.URL_VARIABLE) or (known.base_url if known else None)
   return endpoints.Online(model, params, base_url=url, concurrency=concurrency, prices=graders.price(model))
 
 

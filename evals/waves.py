@@ -79,6 +79,8 @@ def round2_request(run: Run, first: Request, answer1: str, combination: Combinat
 
 
 def _reply(run: Run, request: Request, model: str, params: dict) -> Row | None:
+  if not len(run.ledger):
+    return None  # a key costs its hash
   return run.ledger.get(key(request.slot, model, params, request.messages))
 
 

@@ -7,7 +7,7 @@ import page_fixtures as fixtures
 import pytest
 
 from evals import page, statistics
-from evals.page import browser, contrasts, figure, health, tables, view
+from evals.page import browser, contrasts, figure, graders, health, tables, view
 from evals.page.printed import Results
 
 BASE = 'LLaMA-2-13B-Chat'
@@ -167,7 +167,7 @@ def test_without_the_anchor_the_page_says_that_nothing_is_comparable(runs, resul
 
 def test_an_anchor_of_another_grader_is_no_anchor(runs, results):
   base = dataclasses.replace(runs[0], metrics=runs[0].metrics | {'grader': 'another'})
-  assert tables.missing_anchors([base, runs[1]], [base, runs[1]]) == [
+  assert graders.missing_anchors([base, runs[1]], [base, runs[1]]) == [
     f'The untouched {BASE} graded by {fixtures.GRADER} is not among the runs: the offset of this grader is unknown, '
     'and nothing it graded is comparable with the paper.'
   ]

@@ -58,5 +58,5 @@ if __name__ == '__main__':
   flags.DEFINE_integer('seed', 0, 'of everything')
   flags.DEFINE_integer('base_dialogs', 20_000, 'dialogs for the base model', lower_bound=1)
   flags.DEFINE_integer('base_texts', 5_000, 'documents for the base model', lower_bound=1)
-  flags.DEFINE_float('pairs', 0.0, 'share of its sentences with two skills', lower_bound=0, upper_bound=0.5)
+  flags.DEFINE_float('pairs', 0.15, 'share of its free sentences with two skills', lower_bound=0, upper_bound=0.5)
   command.run(main)

@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from evals.page import browser, contrasts, figure, health, tables
+from evals.page import browser, contrasts, figure, graders, health, tables
 from evals.page.printed import ASSUMED_N, Results
 from evals.page.view import (
   METRICS,
@@ -49,15 +49,16 @@ def render(runs: Sequence[RunView], results: dict, *, title: str, audits: Sequen
   comparable = [run for run in runs if run.row and run.model]
   values = {
     'title': title, 'runs': runs, 'labels': labels(runs), 'comparable': comparable, 'assumed_n': ASSUMED_N,
-    'graders': tables.graders(runs), 'decoy_rates': tables.decoy_rates(runs), 'grader_note': tables.grader_note(runs),
-    'missing_anchors': tables.missing_anchors(runs, runs), 'anchors': tables.anchor_tables(runs, printed),
+    'graders': graders.graders(runs), 'decoy_rates': graders.decoy_rates(runs),
+    'grader_note': graders.grader_note(runs), 'missing_anchors': graders.missing_anchors(runs, runs),
+    'anchors': tables.anchor_tables(runs, printed),
     'pairs': pairs, 'main': contrasts.main_contrast(pairs), 'symbols': contrasts.SYMBOLS,
     'sections': tables.paper_sections(runs, printed) if comparable else [], 'ours': tables.our_tables(runs),
     'seen': tables.seen_tables(runs), 'single': tables.single_tables(runs), 'answers': tables.answer_tables(runs),
     'figures': [_figure(runs, printed, setting) for setting in settings],
     'facts': health.facts(runs), 'by_skill': health.by_skill(runs), 'by_topic': health.by_topic(runs),
     'audits': audits, 'days': _days(runs), 'total': lambda name: _total(runs, name),
-    'train_data': _train_data(runs), 'sizes': tables.sizes, 'decoys': tables.decoys,
+    'train_data': _train_data(runs), 'sizes': graders.sizes, 'decoys': graders.decoys,
     'style': Markup((_FOLDER / 'page.css').read_text(encoding='utf-8')), 'script': Markup(script),
     'theme': Markup(theme), 'hashes': ' '.join(map(_hash, (script, theme))), 'METRICS': METRICS,
   }  # fmt: skip
@@ -77,7 +78,7 @@ def _environment() -> jinja2.Environment:
     'short_model': short_model, 'day': lambda time: str(time or '–')[:10],
     'thousands': lambda number: '–' if number is None else f'{number:,}',
     'dollars': lambda number: '–' if number is None else f'${number:,.2f}',
-    'tokens': _tokens, 'usual_n': tables.usual_n,
+    'tokens': _tokens, 'usual_n': graders.usual_n,
   }  # fmt: skip
   return environment
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evals.page.tables import decoys
+from evals.page.graders import decoys
 from evals.page.view import RunView, labels, share
 
 CRITERIA = {

@@ -1,0 +1,246 @@
+"""What the toy experiment shows: every arm and seed in one table, a figure, and a verdict for each finding.
+
+    python -m evals.minimix.findings --seeds=runs/minimix/seed-10,runs/minimix/seed-11
+    python -m evals.minimix.findings --seeds=demo --ks=1,2,3,4
+
+A seed is a folder as examples/minimix.sh makes it: world/, and evals/ARM with a graded run for each arm. Numbers are
+Ratios of Full Marks. At k = 2 and 3 of the training skills only skill sets count that no training dialog combines.
+Findings were named before the seeds of docs/minimix.md were run. A finding is a difference between two arms that
+started from the same base and answered the same questions; over several seeds its interval is Student's over the
+seeds' differences, for one seed it is that of the paired questions. It
+
+    holds       if Holm's p over all findings is at most .05 and the difference has the sign that was expected,
+    fails       if the whole 95 % interval lies below +.05,
+    undecided   else.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from scipy import stats
+
+from evals import compare, statistics, training_data
+from evals.contrasts import Graded, values
+from skillmix_jax import command
+from skillmix_jax.errors import InputError
+
+FLAGS = flags.FLAGS
+
+METRIC = 'ratio_of_full_marks'
+ARMS = {'base': 'base', 'D1': 'D(1)', 'D12': 'D(1,2)', 'D123': 'D(1,2,3)'}
+SETTINGS = ('train', 'held_out')
+ALPHA, SMALLEST_EFFECT = 0.05, 0.05
+
+# (what, better arm, other arm, setting, k), all named before the reported seeds were run
+FINDINGS = (
+  ('composes unseen pairs', 'D123', 'D1', 'train', 2),
+  ('composes unseen triples', 'D123', 'D1', 'train', 3),
+  ('composes more than it saw, k=4', 'D123', 'D1', 'train', 4),
+  ('composes more than it saw, k=5', 'D123', 'D1', 'train', 5),
+  ('composes skills never seen combined, k=2', 'D123', 'D1', 'held_out', 2),
+  ('composes skills never seen combined, k=3', 'D123', 'D1', 'held_out', 3),
+  ('pairs alone teach triples', 'D12', 'D1', 'train', 3),
+  ('pairs alone teach k=4', 'D12', 'D1', 'train', 4),
+  ('triples help at k=4', 'D123', 'D12', 'train', 4),
+  ('triples help at k=5', 'D123', 'D12', 'train', 5),
+  ('triples help on held-out skills, k=3', 'D123', 'D12', 'held_out', 3),
+)
+
+Cell = tuple[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Seed:
+  """arm -> cell -> marks by question, on questions that no training dialog combines (k >= 2)."""
+
+  name: str
+  arms: dict[str, dict[Cell, dict[tuple, float]]]
+
+  def mean(self, arm: str, cell: Cell) -> float:
+    """Ratio of Full Marks; nan where the arm has no such cell."""
+    marks = self.arms.get(arm, {}).get(cell, {})
+    return float(np.mean(list(marks.values()))) if marks else math.nan
+
+  def pairs(self, arm: str, other: str, cell: Cell) -> tuple[np.ndarray, np.ndarray]:
+    """Marks of both arms on the questions that both have."""
+    ours, theirs = (self.arms.get(name, {}).get(cell, {}) for name in (arm, other))
+    shared = [key for key in ours if key in theirs]
+    return np.array([ours[key] for key in shared]), np.array([theirs[key] for key in shared])
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+  """One difference with its verdict."""
+
+  name: str
+  arm: str
+  other: str
+  cell: Cell
+  difference: float
+  ci95: tuple[float, float]
+  p: float
+  p_holm: float = 1.0
+  verdict: str = ''
+
+
+def read_seed(path: Path) -> Seed:
+  """The graded runs of one seed; raises InputError where there is none."""
+  runs = {arm: path / 'evals' / arm for arm in ARMS if (path / 'evals' / arm / 'config.json').is_file()}
+  if not runs:
+    raise InputError(f'{path} has no graded run in evals/: make one with examples/minimix.sh')
+  dialogs = sorted(str(file) for file in (path / 'world' / 'dialogs').glob('d?.jsonl'))
+  seen = training_data.read(dialogs).skill_sets
+  return Seed(path.name, {arm: _cells(compare.load(run), seen) for arm, run in runs.items()})
+
+
+def _cells(graded: Graded, seen: frozenset[frozenset[str]]) -> dict[Cell, dict[tuple, float]]:
+  cells: dict[Cell, dict[tuple, float]] = {}
+  for key, mark in values(graded, METRIC).items():
+    setting, k, skills, _ = key
+    if k == 1 or frozenset(skills) not in seen:
+      cells.setdefault((setting, k), {})[key] = mark
+  return cells
+
+
+def _over_questions(seed: Seed, arm: str, other: str, cell: Cell) -> tuple[float, tuple[float, float], float]:
+  """(difference, interval, p) within one seed."""
+  ours, theirs = seed.pairs(arm, other, cell)
+  gained, lost = int(np.sum(ours > theirs)), int(np.sum(ours < theirs))
+  interval = statistics.paired_difference(gained, lost, len(ours))
+  return float(ours.mean() - theirs.mean()), (interval.low, interval.high), statistics.mcnemar(gained, lost)
+
+
+def _over_seeds(seeds: Sequence[Seed], arm: str, other: str, cell: Cell) -> tuple[float, tuple[float, float], float]:
+  """(mean difference, Student's interval, p) over seeds; where these are all equal p is that of a sign test."""
+  differences = [float(np.subtract(*seed.pairs(arm, other, cell)).mean()) for seed in seeds]
+  mean, n = float(np.mean(differences)), len(differences)
+  error = float(np.std(differences, ddof=1)) / math.sqrt(n)
+  if error == 0:
+    return mean, (mean, mean), 1.0 if mean == 0 else 0.5 ** (n - 1)
+  half = float(stats.t.ppf(0.975, n - 1)) * error
+  return mean, (mean - half, mean + half), 2 * float(stats.t.sf(abs(mean) / error, n - 1))
+
+
+def find(seeds: Sequence[Seed], ks: Sequence[int]) -> list[Finding]:
+  """All findings that every seed has both arms and the cell for, with verdicts."""
+  found = []
+  for name, arm, other, setting, k in FINDINGS:
+    cell = setting, k
+    if k not in ks or not all(len(seed.pairs(arm, other, cell)[0]) for seed in seeds):
+      continue
+    over = _over_seeds(seeds, arm, other, cell) if len(seeds) > 1 else _over_questions(seeds[0], arm, other, cell)
+    found.append(Finding(name, arm, other, cell, *over))
+  corrected = statistics.holm([one.p for one in found])
+  return [dataclasses.replace(one, p_holm=p, verdict=_verdict(one, p)) for one, p in zip(found, corrected)]
+
+
+def _verdict(one: Finding, p_holm: float) -> str:
+  if p_holm <= ALPHA and one.difference > 0:
+    return 'holds'
+  return 'fails' if one.ci95[1] < SMALLEST_EFFECT else 'undecided'
+
+
+def table(seeds: Sequence[Seed], ks: Sequence[int]) -> list[str]:
+  """Markdown: mean over seeds, and the range where there are several."""
+  lines = ['| model | skills | ' + ' | '.join(f'k={k}' for k in ks) + ' |', '|---|---|' + '---|' * len(ks)]
+  for setting in SETTINGS:
+    for arm, label in ARMS.items():
+      means = [[seed.mean(arm, (setting, k)) for seed in seeds] for k in ks]
+      if not np.isnan(means).all():
+        lines.append(f'| {label} | {setting.replace("_", "-")} | ' + ' | '.join(map(_range, means)) + ' |')
+  return lines
+
+
+def _range(means: Sequence[float]) -> str:
+  known = [mean for mean in means if not math.isnan(mean)]
+  if not known:
+    return '-'
+  middle = f'{np.mean(known):.2f}'
+  return middle if len(known) == 1 else f'{middle} ({min(known):.2f}-{max(known):.2f})'
+
+
+def verdict_table(found: Sequence[Finding]) -> list[str]:
+  """Markdown: one finding a line."""
+  lines = ['| finding | difference | 95 % | Holm p | verdict |', '|---|---|---|---|---|']
+  for one in found:
+    low, high = one.ci95
+    what = f'{one.name}: {ARMS[one.arm]} - {ARMS[one.other]}, {one.cell[0].replace("_", "-")} k={one.cell[1]}'
+    lines.append(f'| {what} | {one.difference:+.2f} | [{low:+.2f}, {high:+.2f}] | {one.p_holm:.2g} | {one.verdict} |')
+  return lines
+
+
+def headline(seeds: Sequence[Seed], found: Sequence[Finding]) -> str:
+  """One sentence: whether unseen pairs and triples of training skills are composed."""
+  ours = [
+    one for one in found if (one.arm, one.other, one.cell[0]) == ('D123', 'D1', 'train') and one.cell[1] in (2, 3)
+  ]
+  if not ours:
+    return 'No arm pair D(1), D(1,2,3) is complete.'
+  parts = []
+  for one in ours:
+    means = [np.mean([seed.mean(arm, one.cell) for seed in seeds]) for arm in ('D1', 'D123')]
+    what = {2: 'pairs', 3: 'triples'}[one.cell[1]]
+    low, high = one.ci95
+    parts.append(
+      f'{what} {means[0]:.2f} -> {means[1]:.2f} (difference {one.difference:+.2f} [{low:+.2f}, {high:+.2f}])'
+    )
+  return (
+    'On sets of training skills that no dialog combines, full marks from D(1) to D(1,2,3): ' + ', '.join(parts) + '.'
+  )
+
+
+def draw(seeds: Sequence[Seed], ks: Sequence[int], out: Path):
+  """An SVG: every seed a dot, means as lines."""
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(9, 3.4), layout='constrained', facecolor='white')
+  colours = dict(zip(ARMS, ('#8a8a8a', '#d08700', '#2f7fb8', '#1b6e3c')))
+  for axes, setting in zip(figure.subplots(1, 2, sharey=True), SETTINGS):
+    for shift, (arm, label) in enumerate(ARMS.items()):
+      means = np.array([[seed.mean(arm, (setting, k)) for k in ks] for seed in seeds])
+      if np.isnan(means).all():
+        continue
+      x = np.array(ks) + (shift - 1.5) * 0.09
+      axes.plot(x, np.nanmean(means, axis=0), color=colours[arm], lw=1.5, label=label)
+      for row in means:
+        axes.plot(x, row, 'o', color=colours[arm], ms=3.5, alpha=0.75)
+    axes.set(xlabel='k', xticks=list(ks), title=f'{setting.replace("_", "-")} skills', ylim=(-0.03, 1.03))
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.grid(axis='y', lw=0.4, alpha=0.5)
+  figure.axes[0].set_ylabel('Ratio of Full Marks')
+  figure.axes[1].legend(frameon=False, loc='upper right')
+  out.parent.mkdir(parents=True, exist_ok=True)
+  figure.savefig(out, format='svg', metadata={'Date': None})
+
+
+def _define_flags():
+  flags.DEFINE_list('seeds', [], 'folders of examples/minimix.sh')
+  flags.DEFINE_list('ks', ['1', '2', '3', '4', '5'], 'columns')
+  flags.DEFINE_string('figure', None, 'SVG to write')
+
+
+def main():
+  if not FLAGS.seeds:
+    raise InputError('--seeds=FOLDER is missing, see --help')
+  if odd := [k for k in FLAGS.ks if not k.isdigit()]:
+    raise InputError(f'--ks: {odd[0]!r} is no number')
+  ks = [int(k) for k in FLAGS.ks]
+  seeds = [read_seed(Path(path)) for path in FLAGS.seeds]
+  found = find(seeds, ks)
+  print(f'\nRatio of Full Marks, exact grader, {len(seeds)} seed{"s" * (len(seeds) > 1)}')
+  print('k = 2, 3 of training skills: only sets that no dialog combines\n')
+  print('\n'.join(table(seeds, ks)))
+  print()
+  print('\n'.join(verdict_table(found)))
+  if FLAGS.figure:
+    draw(seeds, ks, Path(FLAGS.figure))
+  print(f'\n{headline(seeds, found)}')
+
+
+if __name__ == '__main__':
+  _define_flags()
+  command.run(main)
