@@ -9,7 +9,7 @@ python := $(VENV)/bin/python
 pip := $(python) -m pip --disable-pip-version-check
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.installed  ## .venv with what the tests need, every version pinned (other targets do this first)
 
@@ -22,17 +22,21 @@ $(VENV)/.installed: requirements.lock setup.py
 	$(pip) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: setup  ## prepare, view and train a tiny model on data made on the spot: no GPU, no key, no download
-	rm -rf demo/raw demo/data demo/run
-	$(python) examples/make_data.py --out=demo/raw
-	$(python) -m skillmix_jax.prepare --dialogs=demo/raw/dialogs.jsonl \
-	  --code="$$($(python) -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')/*.py" \
-	  --wet='demo/raw/*.warc.wet.gz' --tokenizer=demo/raw/tokenizer --template=mistral \
-	  --length=512 --rows=200 --held_out=0.1 --out=demo/data
-	$(python) -m skillmix_jax.view --data=demo/data --rows=2 --html=demo/view.html
-	$(python) -m skillmix_jax.train --config=configs/tiny.py --config.data.path=demo/data --workdir=demo/run \
-	  --config.steps=60
-	@echo 'Look at demo/view.html (what was trained) and demo/run/metrics.jsonl (how the losses fell).'
+demo: setup  ## the question and an answer on a toy world: no GPU, no key, no download; some 8 minutes
+	PYTHON=$(python) examples/minimix.sh demo 0 'D123 D1' 100 1,2,3,4 "('train',)"
+	$(python) -m evals.report --runs=demo/evals/D1,demo/evals/D123 --out=demo/report.html \
+	  --train_data=demo/world/dialogs/d1.jsonl,demo/world/dialogs/d2.jsonl,demo/world/dialogs/d3.jsonl
+	$(python) -m evals.minimix.findings --seeds=demo --ks=1,2,3,4
+	@echo 'Look at demo/report.html; then `make minimix` asks it with all arms, held-out skills and several seeds.'
+
+SEEDS ?= 10 11 12
+minimix: setup  ## the toy experiment: three fine-tunes, all settings, seeds $(SEEDS); docs/minimix.md has its table
+	for seed in $(SEEDS); do \
+	  PYTHON=$(python) examples/minimix.sh runs/minimix/seed-$$seed $$seed 'D123 D1 D12 base' 50 1,2,3,4,5 \
+	    "('train','held_out','all')" || exit; \
+	done
+	$(python) -m evals.minimix.findings --figure=runs/minimix/findings.svg \
+	  --seeds="$$(echo $(SEEDS:%=runs/minimix/seed-%) | tr ' ' ',')"
 
 test: setup  ## the default tests: on the CPU, with pip packages only
 	$(python) -m pytest -n auto --maxprocesses=4 --dist=loadfile
@@ -57,4 +61,4 @@ lock:  ## pins the newest versions again: run it with Python 3.11 on Linux x86-6
 	{ sed '/^[^#]/,$$d' requirements.lock; grep -v '^# The following' build/requirements.lock; } > build/with_head
 	mv build/with_head requirements.lock
 
-.PHONY: help setup demo test slow lint bench lock
+.PHONY: help setup demo minimix test slow lint bench lock

@@ -17,6 +17,7 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
 import decode_speed
 import jax
+import ledger_speed
 import mistral_common
 import train_speed
 from jax.extend.core import jaxprs_in_params
@@ -141,7 +142,7 @@ def main():
   with tempfile.TemporaryDirectory() as folder:
     for row in input_speed(Path(folder)):
       table.add_row(*row)
-  for row in (*decoding(), compile_time(), *flops()):
+  for row in (*decoding(), compile_time(), *flops(), *ledger_speed.measure()):
     table.add_row(*row)
   console.print(table)
 

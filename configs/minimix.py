@@ -5,7 +5,7 @@ The argument picks the stage; D1, D12 and D123 start from the base. Minutes each
     python -m skillmix_jax.train --config=configs/minimix.py:base
     python -m skillmix_jax.train --config=configs/minimix.py:D123
 
-Data: python -m evals.minimix --out=data/minimix --seed=0, then prepare (docs/minimix.md has the commands).
+examples/minimix.sh makes the data and runs every stage; docs/minimix.md has what comes out.
 """
 
 from configs import common
@@ -23,11 +23,9 @@ def get_config(stage: str = 'D123'):
   c.checkpoint.every = 1000
   c.held_out.every, c.held_out.rows = 1000, 64
   if stage == 'base':
-    c.steps = 500
-    c.optimizer.learning_rate = 6e-3
+    c.steps, c.optimizer.learning_rate = 500, 6e-3
   else:
-    c.steps = 300
-    c.optimizer.learning_rate = 1.6e-3
+    c.steps, c.optimizer.learning_rate = 300, 1.6e-3
     c.model.init_from = 'runs/minimix-base'
   c.model.model_type = 'llama'
   c.model.max_positions = 512

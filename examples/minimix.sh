@@ -1,11 +1,13 @@
 #!/bin/sh
 # One seed of the toy experiment: its world, a base model, fine-tunes of it, and everything graded exactly.
 #
-#   examples/minimix.sh OUT SEED 'D123 D1' BASE_STEPS STEPS 'N_COMBINATIONS' 'KS' "SETTINGS"
+#   examples/minimix.sh demo 0 'D123 D1' 100 1,2,3,4 "('train',)"
+#   examples/minimix.sh OUT SEED ARMS NUM_COMBINATIONS KS SETTINGS
 #
-# Every line is an ordinary command; the same call again goes on where it stopped.
+# An arm is D and the numbers of skills in its dialogs; the arm `base` is the model that all others start from. Every
+# line is an ordinary command, and the same call again goes on where it stopped.
 set -eu
-out=$1 seed=$2 arms=$3 base_steps=$4 steps=$5 combinations=$6 ks=$7 settings=$8
+out=$1 seed=$2 arms=$3 combinations=$4 ks=$5 settings=$6
 python=${PYTHON:-.venv/bin/python}
 world=$out/world
 
@@ -14,26 +16,27 @@ prepare() {  # NAME DIALOGS
     --tokenizer="$world/tokenizer" --template=mistral --length=192 --held_out=0.01 --out="$out/data/$1"
 }
 
-train() {  # NAME STEPS [more flags]
-  name=$1 num_steps=$2
-  shift 2
-  test -d "$out/runs/$name/checkpoints/$num_steps" || $python -m skillmix_jax.train \
-    --config="configs/minimix.py:$name" --workdir="$out/runs/$name" --config.data.path="$out/data/$name" \
-    --config.seed="$seed" --config.steps="$num_steps" "$@"
+train() {  # NAME [more flags]
+  name=$1
+  shift
+  test -f "$out/runs/$name/done" || $python -m skillmix_jax.train --config="configs/minimix.py:$name" \
+    --workdir="$out/runs/$name" --config.data.path="$out/data/$name" --config.seed="$seed" "$@"
+  touch "$out/runs/$name/done"
 }
 
-test -f "$world/catalog/skills.json" || $python -m evals.minimix --out="$world" --seed="$seed"
+test -f "$world/base/text.jsonl" || $python -m evals.minimix --out="$world" --seed="$seed"
 
 prepare base "$world/base/dialogs.jsonl"
-train base "$base_steps"
+train base
 
 for arm in $arms; do
+  test "$arm" = base && continue
   dialogs=
   for k in $(echo "${arm#D}" | sed 's/./& /g'); do
     dialogs=$dialogs,$world/dialogs/d$k.jsonl,$world/base/mix$k.jsonl
   done
   prepare "$arm" "${dialogs#,}"
-  train "$arm" "$steps" --config.model.init_from="$out/runs/base"
+  train "$arm" --config.model.init_from="$out/runs/base"
 done
 
 for arm in $arms; do

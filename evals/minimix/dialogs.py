@@ -4,8 +4,9 @@ The second answer has the first two sentences of the first merged into one and t
 shows merging and shortening too: its first answer has the skill's sentence and a plain one. What only D(2) and D(3)
 show is two skills in one sentence.
 
-Half of the pairs and half of the triples of train skills never enter a dialog. It is the exact set of skills that is
-seen or unseen: a triple that enters may contain a pair that does not.
+Half of the pairs and half of the triples of train skills never enter a dialog: these are the unseen ones. It is the
+exact set of skills that counts, so a triple of D(3) may contain an unseen pair. But its first two skills, those that
+share a sentence, are always a seen pair: no sentence of any D(k) holds two skills whose pair is unseen.
 """
 
 import itertools
@@ -27,19 +28,33 @@ def seen_sets(catalog: Catalog, k: int, seed: int) -> list[tuple[str, ...]]:
   if k == 1:
     return sets
   rng = random.Random(f'minimix/{seed}/seen/{k}')
-  return sorted(rng.sample(sets, len(sets) // 2))
+  if k == 3:
+    pairs = set(seen_sets(catalog, 2, seed))
+    candidates = [skills for skills in sets if pairs.intersection(itertools.combinations(skills, 2))]
+  else:
+    candidates = sets
+  return sorted(rng.sample(candidates, len(sets) // 2))
 
 
 def draw(catalog: Catalog, k: int, count: int, seed: int) -> Iterator[dict]:
   """The dialogs of D(k), as evals.select writes them; every set comes equally often, give or take one."""
   rng = random.Random(f'minimix/{seed}/dialogs/{k}')
   sets, topics = seen_sets(catalog, k, seed), catalog.pool('generate', split='table', k=k)[1]
+  pairs = set(seen_sets(catalog, 2, seed))
   for i in range(count):
     if i % len(sets) == 0:
       rng.shuffle(sets)
-    skills = tuple(rng.sample(sets[i % len(sets)], k))
+    skills = _order(rng, sets[i % len(sets)], pairs)
     combination = Combination(f'minimix-d{k}-{i:05d}', 'generate', k, skills, rng.choice(topics))
     yield _dialog(rng, catalog, combination)
+
+
+def _order(rng: random.Random, skills: tuple[str, ...], pairs: set[tuple[str, ...]]) -> tuple[str, ...]:
+  """A random order; of three skills the first two are a seen pair."""
+  if len(skills) < 3:
+    return tuple(rng.sample(skills, len(skills)))
+  first = rng.choice([pair for pair in itertools.combinations(skills, 2) if pair in pairs])
+  return (*rng.sample(first, 2), *(skill for skill in skills if skill not in first))
 
 
 def _dialog(rng: random.Random, catalog: Catalog, combination: Combination) -> dict:
