@@ -142,9 +142,12 @@ class Ledger:
       yield self._rows[name]
 
   @contextlib.contextmanager
-  def open_writer(self, stage: str) -> Iterator['Writer']:
-    """A new file to append to; on the way out everything is on the disk."""
-    writer = Writer(self._folder, stage, self._add)
+  def open_writer(self, stage: str, on_disk: bool = True) -> Iterator['Writer']:
+    """A new file to append to; on the way out everything is on the disk.
+
+    `on_disk=False` only remembers rows: of several processes that sample together one writes.
+    """
+    writer = Writer(self._folder, stage, self._add, on_disk)
     try:
       yield writer
     finally:
@@ -234,7 +237,8 @@ def _text(raw: dict, name: str) -> str:
 class Writer:
   """Appends rows to a file of its own, which is made with the first one."""
 
-  def __init__(self, folder: Path, stage: str, on_row):
+  def __init__(self, folder: Path, stage: str, on_row, on_disk: bool):
+    self._on_disk = on_disk
     host = ''.join(c if c.isalnum() else '-' for c in socket.gethostname())[:40]
     self._path = folder / f'{stage}-{host}-{secrets.token_hex(4)}.jsonl'
     self._on_row = on_row
@@ -264,7 +268,8 @@ class Writer:
     }
     text = json.dumps(row, ensure_ascii=False, separators=(',', ':')) + '\n'
     try:
-      self._write(text.encode('utf-8', 'replace'))  # a reply is UTF-8, and a prompt must not be able to stop it
+      if self._on_disk:
+        self._write(text.encode('utf-8', 'replace'))  # a reply is UTF-8, and a prompt must not be able to stop it
       if self._sync_error is not None:
         raise self._sync_error
     except OSError as error:

@@ -69,7 +69,7 @@ class Online:
     Raises:
       InputError: the URL is none, or the key is missing.
     """
-    self.model, self.prices = model, prices
+    self.model, self.prices, self.writes = model, prices, True
     self.params = {name: value for name, value in (params or {}).items() if value is not None}
     if concurrency < 1:
       raise InputError(f'concurrency={concurrency} must be at least 1')

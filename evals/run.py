@@ -77,7 +77,7 @@ def start(path: Path, settings: Settings, student: Student) -> Run:
   plan = plan_combinations(settings, catalog)
   if (path / 'config.json').is_file():
     _check_continues(path, settings, student, catalog, plan)
-  elif path.exists() and any(entry.name != '.lock' for entry in path.iterdir()):
+  elif path.exists() and any(entry.name not in ('.lock', 'compile_cache') for entry in path.iterdir()):
     raise InputError(f'{path} is no run and not empty: give another --run')
   else:
     _copy_catalog(catalog, path / 'catalog')

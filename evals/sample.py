@@ -62,7 +62,8 @@ def sample(run: Run, endpoint: Endpoint) -> int:
   _, seconds = waves.answer_requests(run)
   failed += ask(run, 'answers', 'answer 2', todo, endpoint) if (todo := missing(run, seconds)) else 0
   done = sum(1 for _ in waves.texts(run))
-  print(f'{run.path}: {done} of {total} texts by {run.student.name}', flush=True)
+  if endpoint.writes:
+    print(f'{run.path}: {done} of {total} texts by {run.student.name}', flush=True)
   return failed
 
 
@@ -111,6 +112,8 @@ def main() -> int:
     print(f'to sample: {estimate_sampling(run).describe(endpoint.prices, FLAGS.concurrency)}')
     return 0
   stop_on_sigterm()
+  if not endpoint.writes:  # another process of this sampling stores what both answer
+    return SOME_FAILED if sample(runs.preview(path, settings, student), endpoint) else 0
   with lock(path):
     run = runs.start(path, settings, student)
     warn_of_few(settings, run)

@@ -60,7 +60,7 @@ def full_marks(run: Run, ks: Sequence[int]) -> tuple[list[dict[str, Any]], Count
     if grade['points'] is None or (ks and k not in ks):
       continue
     graded[k] += 1
-    if grade['full_marks']:
+    if grade['full_marks'] and text.answer1.strip():  # one cannot be trained to say nothing
       full[k] += 1
       dialogs.append(to_dialog(run, text, grade))
   return dialogs, graded, full

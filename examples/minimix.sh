@@ -5,7 +5,8 @@
 #   examples/minimix.sh OUT SEED ARMS NUM_COMBINATIONS KS SETTINGS
 #
 # An arm is D and the numbers of skills in its dialogs; the arm `base` is the model that all others start from. Every
-# line is an ordinary command, and the same call again goes on where it stopped.
+# line is an ordinary command, and the same call again goes on where it stopped. WORLD_FLAGS and TRAIN_FLAGS in the
+# environment are added to evals.minimix and to every training.
 set -eu
 out=$1 seed=$2 arms=$3 combinations=$4 ks=$5 settings=$6
 python=${PYTHON:-.venv/bin/python}
@@ -20,11 +21,11 @@ train() {  # NAME [more flags]
   name=$1
   shift
   test -f "$out/runs/$name/done" || $python -m skillmix_jax.train --config="configs/minimix.py:$name" \
-    --workdir="$out/runs/$name" --config.data.path="$out/data/$name" --config.seed="$seed" "$@"
+    --workdir="$out/runs/$name" --config.data.path="$out/data/$name" --config.seed="$seed" ${TRAIN_FLAGS:-} "$@"
   touch "$out/runs/$name/done"
 }
 
-test -f "$world/base/text.jsonl" || $python -m evals.minimix --out="$world" --seed="$seed"
+test -f "$world/base/text.jsonl" || $python -m evals.minimix --out="$world" --seed="$seed" ${WORLD_FLAGS:-}
 
 prepare base "$world/base/dialogs.jsonl"
 train base

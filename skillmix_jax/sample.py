@@ -81,6 +81,7 @@ class Model:
 
   Attributes:
     config: the decoder, in the dtype that it is computed in.
+    is_main_process: of several processes that answer together, the one that keeps the answers.
     fingerprint: of the weights, see pretrained.fingerprint.
   """
 
@@ -111,6 +112,7 @@ class Model:
     self._batch_size = batch_size
     self._sampler: Sampler | None = None
     initialize_distributed()
+    self.is_main_process = jax.process_index() == 0
     attention = 'cudnn' if jax.default_backend() == 'gpu' else 'xla'
     self.config: Config = dataclasses.replace(self._source.config, dtype=dtype, attention=attention)
 

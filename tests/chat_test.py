@@ -213,3 +213,9 @@ def test_fuzzed_texts_contain_what_they_must():
   for wanted in ('</s>', '[INST]', '[/INST]', '    if', '🙂'):
     assert any(wanted in text for text in texts)
   assert any(text != text.lstrip() for text in texts) and any(text != text.rstrip('\n') for text in texts)
+
+
+@pytest.mark.parametrize('template', chat.TEMPLATES)
+def test_a_prompt_may_follow_an_answer_that_says_nothing(mistral, template):
+  prompt = chat.encode_prompt(template, mistral, _dialog('user', 'assistant', 'user', content='')).tolist()
+  assert prompt.count(mistral.eos_id) == 1 and prompt[0] == mistral.bos_id

@@ -27,8 +27,8 @@ FLAGS = flags.FLAGS
 MIX = 0.4  # base dialogs for each dialog
 
 
-def write(out: Path, seed: int, num_dialogs: int, num_texts: int, pairs: float, share: float = 1.0):
-  """Writes the world; `share` of the dialogs D(k), for tests."""
+def write(out: Path, seed: int, num_dialogs: int, num_texts: int, pairs: float, share: float):
+  """Writes the world, with `share` of the dialogs D(k)."""
   world.write_catalog(out / 'catalog', seed)
   world.write_tokenizer(out / 'tokenizer')
   skills = catalog.load(out / 'catalog')
@@ -50,7 +50,7 @@ def _write(path: Path, records: Iterable[dict]):
 def main():
   if not FLAGS.out:
     raise InputError('--out is missing, see --help')
-  write(Path(FLAGS.out), FLAGS.seed, FLAGS.base_dialogs, FLAGS.base_texts, FLAGS.pairs)
+  write(Path(FLAGS.out), FLAGS.seed, FLAGS.base_dialogs, FLAGS.base_texts, FLAGS.pairs, FLAGS.share)
 
 
 if __name__ == '__main__':
@@ -59,4 +59,5 @@ if __name__ == '__main__':
   flags.DEFINE_integer('base_dialogs', 20_000, 'dialogs for the base model', lower_bound=1)
   flags.DEFINE_integer('base_texts', 5_000, 'documents for the base model', lower_bound=1)
   flags.DEFINE_float('pairs', 0.15, 'share of its free sentences with two skills', lower_bound=0, upper_bound=0.5)
+  flags.DEFINE_float('share', 1.0, 'of the dialogs D(k)', lower_bound=0.001, upper_bound=1)
   command.run(main)

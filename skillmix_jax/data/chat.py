@@ -83,6 +83,9 @@ def _merge_system(messages: Sequence[Message], form: str, keep_empty: bool) -> I
 def check_messages(messages: Any, last: str):
   """Refuses what is not (system)? user (assistant user)* up to a message of role `last`.
 
+  Where an answer is last, the dialog is for training and none may be empty; in front of a prompt a model may have said
+  nothing.
+
   Raises:
     InputError: what is wrong and in which message (counted from 1); the caller adds file and line.
   """
@@ -93,7 +96,7 @@ def check_messages(messages: Any, last: str):
       raise InputError(f"message {number} must be {{'role': ..., 'content': TEXT}}")
     if message.get('role') not in ('system', 'user', 'assistant'):
       raise InputError(f'message {number} has role {message.get("role")!r}; it must be system, user or assistant')
-    if message['role'] == 'assistant' and not message['content'].strip():
+    if last == 'assistant' and message['role'] == 'assistant' and not message['content'].strip():
       raise InputError(f'message {number}: the answer is empty; remove the dialog or fill it in')
   roles = [message['role'] for message in messages]
   turns = roles[1:] if roles[0] == 'system' else roles
@@ -128,7 +131,7 @@ def encode_prompt(template: str, tokenizer: Tokenizer, messages: Any) -> np.ndar
   """Tokens of a conversation that ends with a user message: what a sampler continues. ids int32 [n].
 
   Raises:
-    InputError: as for encode_dialog.
+    InputError: the roles are out of order, a text is no string.
   """
   check_messages(messages, last='user')
   return np.asarray([token for part, _ in TEMPLATES[template](tokenizer, messages) for token in part], np.int32)
