@@ -4,6 +4,14 @@ PYTHON ?= python3
 # Not in the lock: package indexes offer this version as several builds (CPU only, or with gigabytes of CUDA),
 # each with its own hash. Any of them serves, since only the tests use it.
 TORCH := torch==2.13.0
+# What compiles for hardware that is not here: plugins of the lock's jax, the libtpu that this jax asks for. With CUDNN=1
+# also cuDNN (2.2 GB), without which GPU programs are compiled with XLA's attention.
+JAX := $(shell sed -n 's/^jax==\([0-9.]*\).*/\1/p' requirements.lock)
+PLAN_TOOLS := jax-cuda12-plugin==$(JAX) jax-cuda12-pjrt==$(JAX) libtpu==0.0.42.1
+ifdef CUDNN
+PLAN_TOOLS += nvidia-cudnn-cu12==9.28.0.42 nvidia-cublas-cu12==12.9.3.13 nvidia-cuda-nvrtc-cu12==12.9.86 \
+  nvidia-cuda-runtime-cu12==12.9.79
+endif
 
 python := $(VENV)/bin/python
 pip := $(python) -m pip --disable-pip-version-check
@@ -41,13 +49,19 @@ minimix: setup  ## the toy experiment: three fine-tunes, all settings, seeds $(S
 test: setup  ## the default tests: on the CPU, with pip packages only
 	$(python) -m pytest -n auto --maxprocesses=4 --dist=loadfile
 
-slow: setup  ## the tests that take minutes
+slow: setup  ## the tests that take minutes; some need apt packages (slurm-wlm munge), root, or plan-tools, else skip
 	$(python) -m pytest -o addopts='' tests/slow
 
 lint: setup  ## ruff and types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+
+plan-tools: setup  ## .venv-plan: the TPU and CUDA compilers for `plan`, on top of .venv (CUDNN=1: and cuDNN)
+	$(python) -m venv .venv-plan
+	$(python) -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
+	  > "$$(.venv-plan/bin/python -c 'import site; print(site.getsitepackages()[0])')/setup.pth"
+	.venv-plan/bin/python -m pip --disable-pip-version-check install --quiet --no-deps $(PLAN_TOOLS)
 
 bench: setup  ## the speed tables
 	PYTHONPATH=. $(python) benchmarks/run.py
@@ -61,4 +75,4 @@ lock:  ## pins the newest versions again: run it with Python 3.11 on Linux x86-6
 	{ sed '/^[^#]/,$$d' requirements.lock; grep -v '^# The following' build/requirements.lock; } > build/with_head
 	mv build/with_head requirements.lock
 
-.PHONY: help setup demo minimix test slow lint bench lock
+.PHONY: help setup demo minimix test slow lint plan-tools bench lock

@@ -13,6 +13,7 @@ from flax import nnx
 from orbax.checkpoint import v1 as ocp
 
 from skillmix_jax.errors import InputError
+from skillmix_jax.mesh import on_mesh
 from skillmix_jax.models.decoder import Decoder
 from skillmix_jax.step import State
 
@@ -28,16 +29,6 @@ def _to_dict(tree):
 def _from_dict(tree, like):
   """Undoes `_to_dict`; both flatten their leaves in the order of their names."""
   return jax.tree.unflatten(jax.tree.structure(like), jax.tree.leaves(tree))
-
-
-def _on_mesh(tree, mesh: jax.sharding.Mesh):
-  """Abstract arrays of `tree` with shardings on real devices; a scalar has none of its own and is replicated."""
-
-  def place(x):
-    sharding = jax.typeof(x).sharding if x.sharding is None else x.sharding
-    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=jax.NamedSharding(mesh, sharding.spec))
-
-  return jax.tree.map(place, tree)
 
 
 def steps_in(workdir: Path) -> list[int]:
@@ -67,7 +58,7 @@ def parse_reference(reference: str) -> tuple[Path, int]:
 
 def load_params(workdir: Path, step: int, like: Decoder, mesh: jax.sharding.Mesh) -> Decoder:
   """Reads the weights of one checkpoint straight into the shardings of `like` (an abstract decoder)."""
-  wanted = {'params': _to_dict(_on_mesh(like, mesh))}
+  wanted = {'params': _to_dict(on_mesh(like, mesh))}
   return _from_dict(ocp.load_checkpointables(workdir.absolute() / FOLDER / str(step), wanted)['params'], like)
 
 
@@ -135,7 +126,7 @@ class Checkpoints:
 
   def restore(self, step: int, like: State, mesh: jax.sharding.Mesh) -> State:
     """Reads one checkpoint onto any mesh; `like` has the shapes, dtypes and shardings."""
-    like = _on_mesh(like, mesh)
+    like = on_mesh(like, mesh)
     wanted = {'params': _to_dict(like.params), 'opt': _to_dict(like.opt)}
     got = self._checkpointer.load_checkpointables(step, wanted)
     return State(_from_dict(got['params'], like.params), _from_dict(got['opt'], like.opt))

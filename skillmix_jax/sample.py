@@ -27,7 +27,7 @@ from skillmix_jax.data import chat, sources, tokenizer
 from skillmix_jax.data.records import Data
 from skillmix_jax.decode import Prompt, Sampler, check_numbers, check_prompts, decode_mesh
 from skillmix_jax.errors import InputError
-from skillmix_jax.mesh import initialize_distributed
+from skillmix_jax.mesh import explain_lost_process, initialize_distributed
 from skillmix_jax.models import decoder
 from skillmix_jax.models.config import DTYPES, Config
 from skillmix_jax.pretrained import fingerprint, open_source
@@ -247,7 +247,7 @@ def sample(
     return
   main_process = jax.process_index() == 0  # the others answer along and write nothing
   bar = Bar(len(todo)) if main_process else None
-  with done.open() if main_process else open(os.devnull, 'wb') as file:
+  with explain_lost_process(), done.open() if main_process else open(os.devnull, 'wb') as file:
 
     def finish_batch(*numbers):
       file.flush()

@@ -34,7 +34,7 @@ from skillmix_jax.data import mixture as mixtures
 from skillmix_jax.data.records import Data, open_data
 from skillmix_jax.errors import PREEMPTED, InputError
 from skillmix_jax.loss import Loss
-from skillmix_jax.mesh import initialize_distributed, make_mesh, place_batch
+from skillmix_jax.mesh import explain_lost_process, initialize_distributed, make_mesh, place_batch
 from skillmix_jax.metrics import Throughput, Writer, peak_flops
 from skillmix_jax.models import decoder
 from skillmix_jax.models.config import Config
@@ -47,9 +47,6 @@ MEMORY_ADVICE = (
   'try, in this order: model.remat=full, more devices on mesh.fsdp, a larger accumulation, '
   'optimizer.mu_dtype=bfloat16, fewer data.text_rows; on GPUs also XLA_PYTHON_CLIENT_MEM_FRACTION=.95'
 )
-
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'the experiment, for example configs/llama13b.py:D12')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'folder of the run; default runs/<config>, with its argument')
 
 
 def default_workdir(config_flag: str) -> Path:
@@ -103,6 +100,21 @@ def model_config(config: ConfigDict, data: Data, folder: Path) -> Config:
   return Config(**model)
 
 
+def rows_of_step(needed: int, devices: int, accumulation: int) -> int:
+  """Rows of a batch, padding included: equally many for each of the devices that rows are split over, in each piece.
+
+  Raises:
+    InputError: there are fewer rows than devices.
+  """
+  if devices > needed:
+    raise InputError(
+      f'mesh.data * mesh.fsdp = {devices} devices, but a step has only {needed} rows: '
+      'raise data.dialogs or data.text_rows, or give devices to mesh.tensor'
+    )
+  piece = devices * accumulation
+  return -(-needed // piece) * piece
+
+
 def make_mixture(config: ConfigDict, data: Data, mesh: jax.sharding.Mesh) -> mixtures.Mixture:
   """The batches of this run, padded so that every device has equally many rows in every accumulation step."""
   mixture = mixtures.Mixture(
@@ -110,13 +122,7 @@ def make_mixture(config: ConfigDict, data: Data, mesh: jax.sharding.Mesh) -> mix
     packing=config.data.packing, steps=config.steps,
   )  # fmt: skip
   devices = mesh.shape['data'] * mesh.shape['fsdp']
-  if devices > mixture.rows_needed:
-    raise InputError(
-      f'mesh.data * mesh.fsdp = {devices} devices, but a step has only {mixture.rows_needed} rows: '
-      'raise data.dialogs or data.text_rows, or give devices to mesh.tensor'
-    )
-  piece = devices * config.accumulation
-  return mixture.with_rows(-(-mixture.rows_needed // piece) * piece)
+  return mixture.with_rows(rows_of_step(mixture.rows_needed, devices, config.accumulation))
 
 
 def start_state(config: ConfigDict, cfg: Config, like: State, checkpoints: Checkpoints, mesh, make_opt):
@@ -224,7 +230,7 @@ def train(config: ConfigDict, folder: Path) -> int:
   if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
     jax.config.update('jax_compilation_cache_dir', str(folder.absolute() / 'compile_cache'))
   main_process = jax.process_index() == 0
-  with jax.set_mesh(mesh), Checkpoints(folder, config.checkpoint.keep) as checkpoints:
+  with explain_lost_process(), jax.set_mesh(mesh), Checkpoints(folder, config.checkpoint.keep) as checkpoints:
     if (checkpoints.latest or 0) >= config.steps:
       print(f'{folder} already holds step {checkpoints.latest} of {config.steps}: nothing to do', file=sys.stderr)
       return 0
@@ -310,10 +316,17 @@ def say_start(cfg: Config, mesh, mixture, data: Data, start: int, steps: int):
   )  # fmt: skip
 
 
+def _define_flags():
+  """Only where this is the command: others import this module and have flags of these names."""
+  config_flags.DEFINE_config_file('config', None, 'the experiment, for example configs/llama13b.py:D12')
+  flags.DEFINE_string('workdir', None, 'folder of the run; default runs/<config>, with its argument')
+
+
 def main() -> int:
-  folder = _WORKDIR.value or default_workdir(config_flags.get_config_filename(flags.FLAGS['config']))
-  return train(_CONFIG.value, Path(folder))
+  folder = flags.FLAGS.workdir or default_workdir(config_flags.get_config_filename(flags.FLAGS['config']))
+  return train(flags.FLAGS.config, Path(folder))
 
 
 if __name__ == '__main__':
+  _define_flags()
   command.run(main, config_flag='config')

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Runs a command in several processes on this machine's CPU: to see what a cluster will do. Exit code: process 0's.
+#
+#   launch/local.sh 4 skillmix_jax.train --config=configs/tiny.py --workdir=runs/four
+#
+# Change by variables: DEVICES (of each process), PORT, PYTHON.
+set -euo pipefail
+
+export JAX_PLATFORMS=cpu
+export JAX_NUM_CPU_DEVICES=${DEVICES:-1}
+export JAX_COORDINATOR_ADDRESS=127.0.0.1:${PORT:-51515}
+export JAX_NUM_PROCESSES=$1
+PYTHON=${PYTHON:-.venv/bin/python}
+
+for ((i = 1; i < $1; i++)); do
+  JAX_PROCESS_ID=$i "$PYTHON" -m "${@:2}" &
+done
+JAX_PROCESS_ID=0 exec "$PYTHON" -m "${@:2}"

@@ -1,0 +1,88 @@
+"""The training step compiled for hardware that is not here, and what its program says."""
+
+import math
+import re
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import optax
+
+from skillmix_jax.estimate import Run
+from skillmix_jax.hardware import GIB, Target, absent_devices
+from skillmix_jax.loss import Loss
+from skillmix_jax.mesh import make_mesh, on_mesh, spec
+from skillmix_jax.models import decoder
+from skillmix_jax.step import State, train_step
+
+
+class Compiled(NamedTuple):
+  """What a compiler found.
+
+  Attributes:
+    sizes: bytes of a device by kind, 'peak' among them.
+    text: the program; None where the compiler cannot show it.
+    refused: the compiler gave up for want of memory (TPU).
+  """
+
+  sizes: dict[str, int]
+  text: str | None
+  refused: bool
+
+
+def compile_step(run: Run, target: Target, loss: Loss, tx: optax.GradientTransformation, packed: bool) -> Compiled:
+  """Compiles the training step; see train_step for `loss`, `tx` and `packed`."""
+  mesh = make_mesh(run.data, run.fsdp, run.tensor, absent_devices(target))
+  with jax.set_mesh(mesh):
+    params = decoder.abstract(run.config)
+    state = on_mesh(State(params, jax.eval_shape(jax.jit(tx.init), params)), mesh)
+    kinds = dict.fromkeys(('tokens', 'targets', 'positions', 'segments'), 'int32') | dict(weights='float32')
+    shape = (run.rows, run.length)
+    batch = {name: jax.ShapeDtypeStruct(shape, kind, sharding=_rows(mesh, 2)) for name, kind in kinds.items()}
+    batch['is_text'] = jax.ShapeDtypeStruct(shape[:1], 'bool', sharding=_rows(mesh, 1))
+    step = partial(train_step, tx=tx, loss=loss, accumulation=run.accumulation, packed=packed)
+    lowered = jax.jit(step, donate_argnums=0).lower(state, batch)
+    try:
+      # Autotuning would have to run kernels.
+      compiled = lowered.compile({'xla_gpu_autotune_level': '0'} if target.platform == 'cuda' else None)
+    except jax.errors.JaxRuntimeError as error:
+      needed = re.search(r'\(([\d.]+)G\) exceeds available', str(error))
+      if needed is None:
+        raise
+      return Compiled({'peak': int(float(needed[1]) * GIB)}, None, True)
+  found = compiled.memory_analysis()
+  assert found is not None
+  peak = found.peak_memory_in_bytes
+  sizes = {'weights': _bytes(state.params), 'moments': _bytes(state.opt), 'peak': peak}
+  try:
+    return Compiled(sizes, compiled.as_text(), False)
+  except jax.errors.JaxRuntimeError:  # libtpu cannot print every program
+    return Compiled(sizes, None, False)
+
+
+def _rows(mesh, ndim: int) -> jax.NamedSharding:
+  return jax.NamedSharding(mesh, spec('batch', *[None] * (ndim - 1)))
+
+
+def _bytes(tree) -> int:
+  """Of one device."""
+  return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def gradient_sums(program: str, run: Run) -> tuple[bool, list[str]]:
+  """Reads in a program's text how gradients are summed over the devices.
+
+  Returns:
+    Whether they are reduce-scattered, so that every device gets its part; and the shapes of those that are summed
+    whole on every device instead, which sends twice as much.
+  """
+  cfg, split = run.config, run.tensor
+  heads, kv_heads = cfg.num_heads * cfg.head_dim // split, cfg.num_kv_heads * cfg.head_dim // split
+  widths = {heads, kv_heads, cfg.ffn_dim // split, cfg.vocab_size // split}
+  whole = {tuple(sorted((cfg.dim, width))) for width in widths}
+  summed = set()
+  for shapes in re.findall(r'= (.*?) all-reduce(?:-start)?\(', program):
+    for kind, first, second in re.findall(r'(\w+)\[(\d+),(\d+)\]', shapes):
+      if tuple(sorted((int(first), int(second)))) in whole:
+        summed.add(f'{kind}[{first},{second}]')
+  return bool(re.search(r' reduce-scatter(-start)?\(', program)), sorted(summed)

@@ -1,0 +1,87 @@
+"""Says what this machine has and what is wrong with it, one verdict a line.
+
+    python -m skillmix_jax.doctor
+    srun --nodes=2 --ntasks-per-node=4 --gpus-per-node=4 .venv/bin/python -m skillmix_jax.doctor --devices=8
+
+Every process says what it sees; --processes and --devices are what the whole run should have, --workdir is the folder
+that checkpoints go to. Exit code 1 where something is wrong.
+"""
+
+import importlib.metadata
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from absl import flags
+
+from skillmix_jax import command
+from skillmix_jax.errors import InputError
+from skillmix_jax.mesh import initialize_distributed, make_mesh, spec
+from skillmix_jax.workdir import PACKAGES
+
+PROBE_BYTES = 256 * 2**20
+SLOW = 0.02  # GB/s: a checkpoint of 13B weights, 156 GB, would take two hours
+
+_PROCESSES = flags.DEFINE_integer('processes', None, 'processes that the run should have')
+_DEVICES = flags.DEFINE_integer('devices', None, 'devices that all processes together should see')
+_WORKDIR = flags.DEFINE_string('workdir', '.', 'folder that checkpoints go to')
+
+
+def write_speed(folder: Path) -> float:
+  """GB/s of a file that is written to disk, and removed."""
+  probe, block = folder / f'.doctor-{jax.process_index()}-{os.getpid()}', os.urandom(2**22)
+  began = time.perf_counter()
+  try:
+    with probe.open('wb') as file:
+      for _ in range(PROBE_BYTES // len(block)):
+        file.write(block)
+      os.fsync(file.fileno())
+  finally:
+    probe.unlink(missing_ok=True)
+  return PROBE_BYTES / (time.perf_counter() - began) / 1e9
+
+
+def verdicts(processes: int | None, devices: int | None, folder: Path) -> Iterator[tuple[bool, str]]:
+  """(is it well, what was found)."""
+  yield True, ' '.join(f'{name} {importlib.metadata.version(name)}' for name in PACKAGES)
+  seen, here = jax.devices(), jax.local_devices()
+  yield processes in (None, jax.process_count()), f'{jax.process_count()} processes, expected {processes or "any"}'
+  count = f'{len(seen)} x {here[0].device_kind}, {len(here)} of them here'
+  yield devices in (None, len(seen)), f'{count}, expected {devices or "any"}'
+  if shutil.which('nvidia-smi'):
+    yield here[0].platform == 'gpu', f'NVIDIA driver found, JAX uses the {here[0].platform}'
+  stats = here[0].memory_stats() or {}
+  if 'bytes_limit' in stats:
+    free = (stats['bytes_limit'] - stats['bytes_in_use']) / 2**30
+    fraction = os.environ.get('XLA_PYTHON_CLIENT_MEM_FRACTION')
+    well = fraction is not None or here[0].platform != 'gpu'
+    yield well, f'{free:.1f} GiB free on a device, XLA_PYTHON_CLIENT_MEM_FRACTION={fraction} (take .95)'
+  free = shutil.disk_usage(folder).free
+  yield free > 2 * PROBE_BYTES, f'{free / 1e9:.0f} GB free in {folder}; a checkpoint takes 12 bytes a weight'
+  speed = write_speed(folder)
+  yield speed > SLOW, f'{speed:.2f} GB/s written to {folder} by this process'
+  mesh = make_mesh(1, -1, 1)
+  with jax.set_mesh(mesh):
+    ones = jax.jit(lambda: jnp.ones(mesh.size, out_sharding=spec('embed')))()
+    total = int(jax.jit(lambda x: jax.reshard(x, spec(None)).sum())(ones))
+  yield total == mesh.size, f'an all-reduce over {mesh.size} devices counts {total}'
+
+
+def main() -> int:
+  folder = Path(_WORKDIR.value)
+  if not folder.is_dir():
+    raise InputError(f'--workdir={folder} is no folder')
+  initialize_distributed()
+  wrong = 0
+  for well, text in verdicts(_PROCESSES.value, _DEVICES.value, folder):
+    print(f'process {jax.process_index()}  {"ok   " if well else "WRONG"}  {text}', flush=True)
+    wrong += not well
+  return 1 if wrong else 0
+
+
+if __name__ == '__main__':
+  command.run(main)

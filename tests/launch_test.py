@@ -1,0 +1,29 @@
+"""The files in launch/."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+LAUNCH = Path(__file__).parent.parent / 'launch'
+FILES = sorted([*LAUNCH.glob('*.sh'), *LAUNCH.glob('slurm/*.sbatch')])
+
+
+def test_bash_reads_them():
+  assert len(FILES) == 4
+  for path in FILES:
+    subprocess.run(['bash', '-n', path], check=True)
+
+
+@pytest.mark.skipif(shutil.which('shellcheck') is None, reason='apt-get install shellcheck')
+def test_shellcheck_finds_nothing():
+  done = subprocess.run(['shellcheck', *FILES], capture_output=True, text=True)
+  assert done.returncode == 0, done.stdout
+
+
+def test_launchers_give_jax_the_memory_that_plan_counts_with():
+  from skillmix_jax.plan import MEMORY_FRACTION
+
+  for path in LAUNCH.glob('slurm/*.sbatch'):
+    assert f'XLA_PYTHON_CLIENT_MEM_FRACTION={str(MEMORY_FRACTION).lstrip("0")}' in path.read_text()

@@ -1,0 +1,197 @@
+"""plan without compilers: targets, the arithmetic against what XLA's compilers said, advice, and the command."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import llama13b, mistral7b
+from skillmix_jax import hardware, plan
+from skillmix_jax.compiled import gradient_sums
+from skillmix_jax.errors import InputError
+from skillmix_jax.estimate import memory, step_seconds
+from skillmix_jax.hardware import GIB, parse_target
+
+ROOT = Path(__file__).parent.parent
+
+# GiB of a device by the compilers of jax 0.10.2 (libtpu 0.0.42, CUDA 12 plugin); docs/scale.md has the commands.
+COMPILED = [
+  (llama13b, '4xH100', {'attention': 'xla'}, 67.49),
+  (llama13b, '4xH100', {}, 63.67),
+  (llama13b, '2xH100', {'attention': 'xla'}, 135.25),
+  (llama13b, '8xH100', {}, 32.59),
+  (llama13b, '8xH100', {'remat': 'save_qkv'}, 44.12),
+  (llama13b, '8xH100', {'remat': 'save_qkv_context'}, 48.12),
+  (llama13b, '8xH100', {'remat': 'save_all_matmuls'}, 68.22),
+  (llama13b, '8xH100', {'tensor': 2}, 36.87),
+  (llama13b, '4xH100', {'mu_dtype': 'bfloat16'}, 58.63),
+  (llama13b, '4xH100', {'accumulation': 2}, 70.74),
+  (llama13b, '4xH100', {'accumulation': 5}, 67.29),
+  (llama13b, 'v5p-16', {}, 34.72),
+  (llama13b, 'v5e-32', {}, 9.79),
+  (llama13b, 'v5e-8', {}, 33.62),
+  (mistral7b, '4xH100', {'attention': 'xla'}, 40.66),
+  (mistral7b, '4xH100', {}, 38.07),
+  (mistral7b, '8xH100', {'tensor': 2}, 22.11),
+  (mistral7b, '1xH200', {'dialogs': 26, 'text_rows': 6}, 120.68),
+  (mistral7b, '1xH200', {'attention': 'xla'}, 147.54),
+  (mistral7b, 'v5e-16', {}, 10.52),
+]  # fmt: skip
+GROUPS = {
+  'attention': 'model', 'remat': 'model', 'tensor': 'mesh', 'mu_dtype': 'optimizer', 'dialogs': 'data',
+  'text_rows': 'data',
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_data_and_no_compilers(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(hardware, 'has_compiler', lambda target: False)
+
+
+def make_config(module, changes: dict | None = None) -> ConfigDict:
+  config = module.get_config()
+  for name, value in (changes or {}).items():
+    (config[GROUPS[name]] if name in GROUPS else config)[name] = value
+  return config
+
+
+@pytest.mark.parametrize(('module', 'name', 'changes', 'compiled'), COMPILED)
+def test_the_estimate_is_within_10_percent_of_the_compilers(module, name, changes, compiled):
+  run, _ = plan.read_run(make_config(module, changes), parse_target(name))
+  assert sum(memory(run).values()) / GIB == pytest.approx(compiled, rel=0.10)
+
+
+def test_the_state_of_13b_by_hand():
+  run, _ = plan.read_run(make_config(llama13b), parse_target('4xH100'))
+  sizes = memory(run)
+  assert sizes['weights'] * 4 == 13_015_864_320 * 4
+  assert sizes['moments'] * 4 == 13_015_864_320 * 8
+  assert run.rows == 80 and run.tokens == 20 * 1024
+
+
+def test_step_time_brackets_the_published_mfu():
+  run, _ = plan.read_run(make_config(llama13b), parse_target('8xH100'))
+  low, high = step_seconds(run, parse_target('8xH100'))
+  at_45_percent = 80 * 1024 * 78.3e9 / (8 * 989e12 * 0.45)  # 6 (N - lookup) + causal attention
+  assert low < at_45_percent < high
+
+
+@pytest.mark.parametrize(
+  ('name', 'devices', 'gib', 'topology'),
+  [
+    ('4xH100', 4, 79, '1x1x4'),
+    ('16xA100-80GB', 16, 79, '1x2x8'),
+    ('1xH200', 1, 139, '1x1x1'),
+    ('v5p-16', 8, 95, 'v5p:2x2x2'),  # two cores a chip
+    ('v4-32', 16, 30, 'v4:2x2x4'),
+    ('v5e-32', 32, 15, 'v5e:4x8'),
+    ('v6e-16', 16, 31, 'v6e:4x4'),
+  ],
+)
+def test_targets(name, devices, gib, topology):
+  target = parse_target(name)
+  assert (target.num_devices, target.memory // GIB, target.topology) == (devices, gib, topology)
+  assert target.peak > 1e14
+
+
+@pytest.mark.parametrize('name', ['4xB100', 'H100', '0xH100', '12xH100', 'v5p-7', 'v7-8', '', '4xH100 '])
+def test_an_unknown_target_lists_the_known_ones(name):
+  with pytest.raises(InputError, match=r'NxH100.*v5p-8\|16.*v6e-4'):
+    parse_target(name)
+
+
+def test_every_target_that_is_listed_can_be_parsed():
+  for first in ('1xH100', '1xH200', '1xA100-80GB', '1xA100-40GB', 'v4-8', 'v5p-8', 'v5e-4', 'v6e-4'):
+    larger = hardware.larger(parse_target(first))
+    assert len(larger) >= 5
+    assert [x.num_devices for x in larger] == sorted(x.num_devices for x in larger)
+
+
+@pytest.mark.parametrize(
+  ('module', 'name', 'fits'),
+  [
+    (llama13b, '4xH100', True),
+    (llama13b, '2xH100', False),
+    (llama13b, 'v5e-8', False),
+    (llama13b, 'v5p-16', True),
+    (llama13b, 'v5e-32', True),
+    (mistral7b, '4xH100', True),
+  ],
+)
+def test_what_fits_by_arithmetic(module, name, fits):
+  found = plan.make_plan(make_config(module), parse_target(name))
+  assert (found.method, found.fits) == ('analytic', fits)
+  assert found.fits == (found.peak_bytes_per_device <= found.budget_bytes_per_device)
+  assert any('arithmetic' in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+  ('module', 'name', 'changes', 'expected'),
+  [
+    (mistral7b, '1xH200', {'dialogs': 52, 'text_rows': 4}, {'optimizer.mu_dtype': 'bfloat16'}),
+    (llama13b, '8xH100', {'remat': 'save_all_matmuls', 'mu_dtype': 'bfloat16', 'dialogs': 90}, {'model.remat': 'full'}),
+    (llama13b, '4xH100', {'dialogs': 240}, {'optimizer.mu_dtype': 'bfloat16', 'accumulation': 4}),
+  ],
+)
+def test_the_cheapest_change_is_named(module, name, changes, expected):
+  config, target = make_config(module, changes), parse_target(name)
+  found = plan.make_plan(config, target)
+  assert not found.fits
+  change = plan.find_change(config, target, found)
+  assert change['set'] == expected
+  changed = config.copy_and_resolve_references()
+  changed.update_from_flattened_dict(change['set'])
+  assert plan.make_plan(changed, target).fits
+
+
+def test_where_no_change_helps_a_larger_target_is_named():
+  config, target = make_config(llama13b), parse_target('v5e-8')
+  change = plan.find_change(config, target, plan.make_plan(config, target))
+  assert change['target'] == 'v5e-32'
+
+
+def test_how_gradients_are_summed_is_read_in_the_program():
+  run, _ = plan.read_run(make_config(llama13b), parse_target('4xH100'))
+  program = """
+  %a = ((bf16[5120,13824]{1,0}), bf16[1280,13824]{1,0}) reduce-scatter-start(%g)
+  %b = f32[5120,32000]{1,0} all-reduce-start(%w), channel_id=47
+  %c = f32[10240]{0} all-reduce-start(%n)
+  %d = bf16[1280,5120]{1,0} all-reduce(%part)
+  """
+  assert gradient_sums(program, run) == (True, ['f32[5120,32000]'])
+  assert gradient_sums('%e = bf16[13824,5120]{1,0} all-reduce(%g)', run) == (False, ['bf16[13824,5120]'])
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess:
+  environment = os.environ | {'JAX_PLATFORMS': 'cpu'}
+  everything = [sys.executable, '-m', 'skillmix_jax.plan', *arguments]
+  return subprocess.run(everything, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_the_command_answers_people_and_programs(tmp_path):
+  path = tmp_path / 'plan.json'
+  done = command('--config=configs/llama13b.py', '--target=2xH100', f'--json={path}')
+  assert done.returncode == 0, done.stderr  # also where it does not fit
+  assert 'DOES NOT FIT' in done.stdout and '--target=4xH100' in done.stdout
+  answer = json.loads(path.read_text())
+  assert answer['target'] == '2xH100' and answer['num_devices'] == 2 and answer['fits'] is False
+  assert answer['method'] in ('analytic', 'compiled') and answer['attention'] in ('cudnn', 'xla')
+  assert answer['peak_bytes_per_device'] > answer['budget_bytes_per_device']
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'said'),
+  [
+    (('--target=4xB100',), 'error: --target=4xB100 is not known; known are NxH100'),
+    ((), 'error: --target is missing; known are NxH100'),
+    (('--target=v5p-16', '--config.model.attention=cudnn'), 'error: model.attention=cudnn needs NVIDIA GPUs'),
+  ],
+)
+def test_wrong_input_is_one_line(arguments, said):
+  done = command('--config=configs/llama13b.py', *arguments)
+  assert done.returncode == 2 and done.stderr.startswith(said) and done.stderr.count('\n') == 1
