@@ -169,8 +169,10 @@ def main():
   for report in reports:
     tables.print_run(report.run.path.name, report.metrics, report.run.settings.paper_row)
   found = find_contrasts(reports, data)
-  if found:
-    tables.print_contrasts(found)
+  decided = [one for one in found if one.verdict != 'undecided']
+  tables.print_contrasts(decided)
+  if len(decided) < len(found):
+    print(f'{len(found) - len(decided)} of {len(found)} differences are undecided: evals.compare corrects for fewer')
   if FLAGS.out:
     from evals import page
 

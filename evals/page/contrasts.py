@@ -161,6 +161,7 @@ def main_contrast(found: Sequence[Pair]) -> Main | None:
         contrasts = [c for c in line if c is not None and c.number.value is not None]
         if contrasts:
           of_base = row_b is not None and row_b == model
-          order = (metric == 'ratio_of_full_marks', of_base, setting == 'held_out', len(row_a or ''))
+          of_ends = (pair.a == found[-1].a) + (pair.b == found[0].b)  # the last run against the first
+          order = (metric == 'ratio_of_full_marks', of_base, setting == 'held_out', len(row_a or ''), of_ends)
           choices.append((order, -len(choices), Main(pair, metric, setting, contrasts)))
   return max(choices, key=lambda choice: choice[:2])[2] if choices else None

@@ -53,11 +53,11 @@ class RunView:
 
 
 def labels(runs: Sequence[RunView]) -> list[str]:
-  """A short name for each run, no two alike: its row in the paper, with model and grader where these differ."""
+  """A short name for each run, no two alike: its row in the paper, else its folder; model and grader where they differ."""
   several_models = len({run.model for run in runs if run.model}) > 1
   names = []
   for run in runs:
-    name = run.row or run.metrics.get('student') or run.name
+    name = run.row or run.name
     if several_models and run.row and run.model and run.row != run.model:
       name = f'{short_model(run.model)} {name}'
     if run.row and run.metrics.get('exclude_skills'):
