@@ -125,6 +125,9 @@ def test_from_nothing_to_tables_and_training_dialogs(server, tmp_path):
   assert server.num_paid == paid, 'something was paid for twice'
   assert json.loads((path / 'metrics.json').read_text()) == found
 
+  written = [page, dialogs, *(file for file in path.rglob('*') if file.is_file())]
+  assert len(written) > 8 and not any(b'planted' in file.read_bytes() for file in written), 'a key was written'
+
   # the halves of the ledger come together in any order
   lines = [line for file in (path / 'replies').glob('*.jsonl') for line in file.read_text().splitlines(keepends=True)]
   merged = tmp_path / 'merged'

@@ -53,7 +53,7 @@ class RunView:
 
 
 def labels(runs: Sequence[RunView]) -> list[str]:
-  """A short name for each run, no two alike: its row in the paper or its folder; model and grader where these differ."""
+  """A short name for each run, no two alike: its row in the paper or its folder; model and grader where they differ."""
   several_models = len({run.model for run in runs if run.model}) > 1
   names = []
   for run in runs:
