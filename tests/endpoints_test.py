@@ -216,8 +216,9 @@ def test_a_full_disk_stops_and_is_said(tmp_path):
 
 
 DRIVER = """
-import sys
+import signal, sys
 import collecting
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell ignores it
 try:
   collecting.main()
 except KeyboardInterrupt:
