@@ -99,7 +99,9 @@ def main() -> int:
     raise InputError(f'--grader is missing; for this run: {choices(total)}')
   if FLAGS.dry_run:
     run = open_run(path)
-    endpoint = open_grader(FLAGS.grader, run.catalog, base_url=FLAGS.base_url, concurrency=FLAGS.concurrency)
+    endpoint = open_grader(
+      FLAGS.grader, run.catalog, base_url=FLAGS.base_url, concurrency=FLAGS.concurrency, dry_run=True
+    )
     total = estimate_grading(run, Grader(endpoint.model, endpoint.params), FLAGS.decoys)
     print(f'to grade: {total.describe(endpoint.prices, FLAGS.concurrency)}')
     return 0

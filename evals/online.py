@@ -55,6 +55,7 @@ class Online:
     timeout: float = 120.0,
     max_retries: int = 8,
     prices: tuple[float, float] | None = None,
+    dry_run: bool = False,
   ):
     """Checks what can be checked without a request.
 
@@ -65,6 +66,7 @@ class Online:
       concurrency: requests in flight.
       timeout: seconds for one attempt.
       max_retries: further attempts after 429, 5xx, timeouts and cut connections; the SDK waits as Retry-After says.
+      dry_run: nothing will be asked, so no key is needed.
 
     Raises:
       InputError: the URL is none, or the key is missing.
@@ -83,7 +85,7 @@ class Online:
     self._key = os.environ.get(KEY_VARIABLE, '').strip()
     if not self._key.isascii():
       raise InputError(f'{KEY_VARIABLE} holds letters that no key has: copy it again')
-    if self._hosted and not self._key:
+    if self._hosted and not self._key and not dry_run:
       raise InputError(
         f'{KEY_VARIABLE} is not set: export the key for {self.shown_url}, or give --base_url (or {URL_VARIABLE}) of a '
         'server that needs none'

@@ -103,7 +103,7 @@ def main() -> int:
   parse_row(settings.paper_row)
   endpoint = open_student(
     FLAGS.student, settings, base_url=FLAGS.base_url, concurrency=FLAGS.concurrency, dtype=FLAGS.dtype,
-    template=FLAGS.template, batch_size=FLAGS.batch_size,
+    template=FLAGS.template, batch_size=FLAGS.batch_size, dry_run=FLAGS.dry_run,
   )  # fmt: skip
   student = Student(FLAGS.student, endpoint.model, endpoint.params)
   if FLAGS.dry_run:

@@ -12,7 +12,7 @@ from skillmix_jax.errors import InputError
 
 def open_student(
   name: str, settings: Settings, *, base_url: str | None, concurrency: int, dtype: str, template: str | None,
-  batch_size: int | None,
+  batch_size: int | None, dry_run: bool = False,
 ) -> endpoints.Endpoint:  # fmt: skip
   """`checkpoint:W` or `openai:MODEL`; raises InputError for anything else, and where it cannot be reached."""
   kind, _, rest = name.partition(':')
@@ -20,17 +20,19 @@ def open_student(
   if kind == 'checkpoint' and rest:
     return endpoints.Local(rest, **student, seed=settings.seed, dtype=dtype, template=template, batch_size=batch_size)
   if kind == 'openai' and rest:
-    return open_hosted(rest, student, base_url, concurrency)
+    return open_hosted(rest, student, base_url, concurrency, dry_run)
   raise InputError(f'--student={name!r} must be checkpoint:W (a workdir, W@step or a folder) or openai:MODEL')
 
 
-def open_hosted(model: str, params: dict, base_url: str | None, concurrency: int) -> endpoints.Endpoint:
-  """A hosted model; raises InputError for one that is known to be retired, or where no key is set."""
+def open_hosted(model: str, params: dict, base_url: str | None, concurrency: int, dry_run: bool) -> endpoints.Endpoint:
+  """A hosted model; raises InputError for one that is retired, or without a key where requests will be made."""
   if day := graders.retired(model):
     raise InputError(f'{model} was retired on {day}: configs/graders.py lists models that can be asked')
   known = graders.find(model)
   url = base_url or os.environ.get(online.URL_VARIABLE) or (known.base_url if known else None)
-  return endpoints.Online(model, params, base_url=url, concurrency=concurrency, prices=graders.price(model))
+  return endpoints.Online(
+    model, params, base_url=url, concurrency=concurrency, prices=graders.price(model), dry_run=dry_run
+  )
 
 
 def exact_grader(catalog: Catalog) -> Callable:
@@ -42,13 +44,15 @@ def exact_grader(catalog: Catalog) -> Callable:
   return grade
 
 
-def open_grader(name: str, catalog: Catalog, *, base_url: str | None, concurrency: int) -> endpoints.Endpoint:
+def open_grader(
+  name: str, catalog: Catalog, *, base_url: str | None, concurrency: int, dry_run: bool = False
+) -> endpoints.Endpoint:
   """`openai:MODEL` or `exact`; no sampling parameter is sent."""
   if name == 'exact':
     return endpoints.Exact(exact_grader(catalog), name='exact')
   kind, _, model = name.partition(':')
   if kind == 'openai' and model:
-    return open_hosted(model, {}, base_url, concurrency)
+    return open_hosted(model, {}, base_url, concurrency, dry_run)
   raise InputError(f'--grader={name!r} must be openai:MODEL, or exact for a catalog of evals.minimix')
 
 

@@ -79,6 +79,8 @@ def test_from_nothing_to_tables_and_training_dialogs(server, tmp_path):
   where = {'url': server.base_url}
   planned = run('evals.sample', *CONFIG, f'--run={path}', '--student=openai:fake-1', '--dry_run', **where)
   assert '36 requests' in planned and not path.exists()
+  named = [*CONFIG, f'--run={path}', '--student=openai:gpt-6-luna', '--dry_run']
+  assert '36 requests' in (planned := run('evals.sample', *named, OPENAI_API_KEY='')) and '$' in planned
   assert '18 of 18 texts' in run('evals.sample', *CONFIG, f'--run={path}', '--student=openai:fake-1', **where)
   planned = run('evals.grade', f'--run={path}', '--grader=openai:fake-1', '--dry_run', **where)
   assert '54 requests' in planned
