@@ -49,7 +49,7 @@ minimix: setup  ## the toy experiment: three fine-tunes, all settings, seeds 10 
 test: setup  ## the default tests: on the CPU, with pip packages only
 	$(python) -m pytest -n auto --maxprocesses=4 --dist=loadfile
 
-slow: setup  ## the tests that take minutes; some need apt packages (slurm-wlm munge), root, or plan-tools, else skip
+slow: setup  ## the tests that take minutes; some need apt packages (CONTRIBUTING.md) or plan-tools, else skip
 	$(python) -m pytest -o addopts='' tests/slow
 
 lint: setup  ## ruff and types
