@@ -15,10 +15,10 @@ from pathlib import Path
 
 from absl import flags
 
+from configs.graders import family
 from evals import contrasts, grades, metrics, tables, training_data
 from evals.contrasts import Contrast, Graded
 from evals.run import open_run
-from evals.students import family
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 

@@ -80,12 +80,12 @@ def _test(a: np.ndarray, b: np.ndarray) -> tuple[statistics.Interval, float]:
   return statistics.paired_bootstrap(a, b), statistics.sign_flip(a, b)
 
 
-def contrast(a: Graded, b: Graded, metric: str, cells: Collection[tuple[str, int]] | None = None) -> list[Contrast]:
+def contrast(a: Graded, b: Graded, metric: str) -> list[Contrast]:
   """a minus b for each setting and k in which the two share combinations; verdicts are still open."""
   values_a, values_b = values(a, metric), values(b, metric)
   shared: dict[tuple[str, int], list[tuple]] = {}
   for key in values_a:
-    if key in values_b and (cells is None or key[:2] in cells):
+    if key in values_b:
       shared.setdefault(key[:2], []).append(key)
   found = []
   for (setting, k), keys in shared.items():

@@ -11,7 +11,12 @@ import numpy as np
 from evals import marks, statistics
 from evals.marks import Marks
 
-METRICS = ('ratio_of_full_marks', 'ratio_of_all_skills', 'skills_fraction')
+NAMES = {
+  'ratio_of_full_marks': 'Ratio of Full Marks',
+  'ratio_of_all_skills': 'Ratio of All Skills',
+  'skills_fraction': 'Skills Fraction',
+}
+METRICS = tuple(NAMES)
 MARKS = ('full_marks', 'all_skills', 'skills_fraction')  # the same of one text
 CRITERIA = ('skill', 'topic', 'sense', 'length')
 

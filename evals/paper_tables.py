@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from evals import catalog
-from evals.page.printed import Results
+from evals.printed import Results
 from skillmix_jax.errors import InputError
 
 

@@ -20,12 +20,12 @@ from typing import Any
 
 from absl import flags
 
+from configs import graders
 from evals import contrasts, grades, metrics, paper_tables, tables, training_data, waves
 from evals.contrasts import Contrast, Graded
 from evals.page.view import RunView
 from evals.progress import dollars
 from evals.run import Run, open_run
-from evals.students import family
 from evals.training_data import TrainingData
 from evals.waves import Grader
 from skillmix_jax import command
@@ -47,13 +47,13 @@ class Report:
   def graded(self) -> Graded:
     """As contrasts need it."""
     name = self.grader.model if self.grader else ''
-    return Graded(self.run.path.name, self.rows, self.run.settings.generations, self.metrics['grader'], family(name))
+    return Graded(
+      self.run.path.name, self.rows, self.run.settings.generations, self.metrics['grader'], graders.family(name)
+    )
 
 
 def spent(run: Run) -> dict[str, Any]:
   """Requests, tokens and dollars of the ledger, student and grader together."""
-  from configs import graders
-
   total = {'requests': 0, 'prompt_tokens': 0, 'completion_tokens': 0}
   cost, known = 0.0, True
   for row in run.ledger.rows():

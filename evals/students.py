@@ -54,8 +54,3 @@ def open_grader(
   if kind == 'openai' and model:
     return open_hosted(model, {}, base_url, concurrency, dry_run)
   raise InputError(f'--grader={name!r} must be openai:MODEL, or exact for a catalog of evals.minimix')
-
-
-def family(model: str) -> str | None:
-  """Who trained a model, as far as its name says."""
-  return graders.family(model)

@@ -6,13 +6,8 @@ from typing import Any
 
 from evals import paper_tables
 from evals.contrasts import Contrast
-from evals.metrics import METRICS
+from evals.metrics import METRICS, NAMES
 
-NAMES = {
-  'ratio_of_full_marks': 'Ratio of Full Marks',
-  'ratio_of_all_skills': 'Ratio of All Skills',
-  'skills_fraction': 'Skills Fraction',
-}
 WIDTH = 18
 
 

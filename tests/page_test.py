@@ -7,8 +7,9 @@ import page_fixtures as fixtures
 import pytest
 
 from evals import page, statistics
+from evals.metrics import METRICS
 from evals.page import browser, contrasts, figure, graders, health, tables, view
-from evals.page.printed import Results
+from evals.printed import Results
 
 BASE = 'LLaMA-2-13B-Chat'
 
@@ -198,7 +199,7 @@ def test_every_table_names_its_grader_and_its_decoys(text):
 
 
 def test_refused_and_empty_cells_show_no_number(runs, results):
-  empty = dict.fromkeys(view.METRICS) | {'n': 0, 'ci95': {}, 'mean_of_one': {}, 'by_skill_ci95': {}, 'missing': 9}
+  empty = dict.fromkeys(METRICS) | {'n': 0, 'ci95': {}, 'mean_of_one': {}, 'by_skill_ci95': {}, 'missing': 9}
   changed = [_with_cell(runs[0], 'all', 4, **empty, refused='votes of two graders: a, b'), *runs[1:]]
   shown = _plain(page.render(changed, results, title='t'))
   assert 'refused: votes of two graders: a, b' in shown
@@ -243,7 +244,7 @@ def test_a_refused_contrast_says_why(text):
 
 
 def test_a_run_that_nobody_graded_yet_is_shown_without_numbers(runs, results):
-  cells = [{'setting': 'all', 'k': 2, 'n': 0, 'missing': 54, 'ci95': {}} | dict.fromkeys(view.METRICS)]
+  cells = [{'setting': 'all', 'k': 2, 'n': 0, 'missing': 54, 'ci95': {}} | dict.fromkeys(METRICS)]
   unmarked = {
     'points': None,
     'full_marks': None,
@@ -385,10 +386,10 @@ def test_marks_by_skill_count_every_point(runs):
 
 
 def test_first_and_improved_answers_stand_side_by_side(runs):
-  answer = lambda value: {metric: value for metric in view.METRICS} | {'ci95': {}}
+  answer = lambda value: {metric: value for metric in METRICS} | {'ci95': {}}
   cell = {
     'setting': 'all', 'k': 2, 'n': 50, 'answer1': answer(0.3), 'answer2': answer(0.5),
-    'difference': dict.fromkeys(view.METRICS, 0.2), 'difference_ci95': {metric: [0.1, 0.3] for metric in view.METRICS},
+    'difference': dict.fromkeys(METRICS, 0.2), 'difference_ci95': {metric: [0.1, 0.3] for metric in METRICS},
   }  # fmt: skip
   run = dataclasses.replace(runs[0], metrics=runs[0].metrics | {'by_answer': [cell]})
   lines = tables.answer_tables([run, runs[1]])[0].blocks[0].rows[0].lines

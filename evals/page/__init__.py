@@ -8,10 +8,9 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from evals.metrics import NAMES as METRICS
 from evals.page import browser, contrasts, figure, graders, health, tables
-from evals.page.printed import ASSUMED_N, Results
 from evals.page.view import (
-  METRICS,
   RunView,
   labels,
   probability,
@@ -22,6 +21,7 @@ from evals.page.view import (
   slug,
   visible,
 )
+from evals.printed import ASSUMED_N, Results
 
 __all__ = ['RunView', 'render']
 

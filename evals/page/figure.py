@@ -10,8 +10,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from evals.page.printed import Results
 from evals.page.view import RunView, labels, short_model, visible
+from evals.printed import Results
 
 METRIC = 'ratio_of_full_marks'
 MARKERS = 'osD^vPX*'

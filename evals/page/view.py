@@ -7,11 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-METRICS = {
-  'ratio_of_full_marks': 'Ratio of Full Marks',
-  'ratio_of_all_skills': 'Ratio of All Skills',
-  'skills_fraction': 'Skills Fraction',
-}
 SETTINGS = {
   'train': 'training skills and topics',
   'held_out': 'held-out skills and topics',
