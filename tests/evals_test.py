@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from fake_openai import Server
+from fake_openai import Server, draw
 
 from evals import rubric
 
@@ -148,6 +148,23 @@ def test_from_nothing_to_tables_and_training_dialogs(server, tmp_path):
   # the same student again is no different from itself
   out = run('evals.compare', f'--runs={path},{merged}')
   assert 'undecided' in out and '+0.00' in out
+
+
+def test_a_server_that_fails_in_every_way_costs_time_but_no_text(tmp_path):
+  reply.votes = {}
+  faults = draw({'429': 0.05, '429-after': 0.02, '500': 0.05, 'cut': 0.05, 'html': 0.015, 'null': 0.015, 'empty': 0.01})
+  path = tmp_path / 'run'
+  with Server(reply=reply, faults=faults, latency=0.05) as server:
+    for command in (
+      ['evals.sample', *CONFIG, f'--run={path}', '--student=openai:fake-1'],
+      ['evals.grade', f'--run={path}', '--grader=openai:fake-1'],
+    ):
+      run(*command, url=server.base_url)
+    assert server.num_requests > server.num_paid > 0
+  run('evals.report', f'--runs={path}')
+  cells = json.loads((path / 'metrics.json').read_text())['cells']
+  assert [(cell['n'], cell['missing']) for cell in cells] == [(3, 0), (3, 0)]
+  assert len(ledger(path)) == 18 * 5
 
 
 def test_adaptive_votes_give_the_same_marks_for_less(server, tmp_path):
