@@ -37,8 +37,8 @@ demo: setup  ## the question and an answer on a toy world: no GPU, no key, no do
 	$(python) -m evals.minimix.findings --seeds=demo --ks=1,2,3,4
 	@echo 'Look at demo/report.html; then `make minimix` asks it with all arms, held-out skills and several seeds.'
 
-SEEDS ?= 10 11 12
-minimix: setup  ## the toy experiment: three fine-tunes, all settings, seeds 10 11 12 (SEEDS="10 11 ..."); some 40 minutes
+SEEDS ?= 10 11 12 13 14
+minimix: setup  ## the toy experiment: three fine-tunes, all settings, five seeds (SEEDS="10 11 ..."); about an hour
 	for seed in $(SEEDS); do \
 	  PYTHON=$(python) examples/minimix.sh runs/minimix/seed-$$seed $$seed 'D123 D1 D12 base' 50 1,2,3,4,5 \
 	    "('train','held_out','all')" || exit; \
