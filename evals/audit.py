@@ -12,7 +12,6 @@ import csv
 import io
 import itertools
 import json
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from rich.text import Text
 
 from evals import catalog as catalogs
 from evals import marks, prompts, statistics
+from evals.files import write_json
 from evals.page.view import share, visible
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
@@ -280,9 +280,7 @@ def main():
   if FLAGS.sheets:
     found = audit(run, [Path(path) for path in FLAGS.sheets], FLAGS.seed)
     show(found, Console())
-    temporary = run / 'audit.tmp'
-    temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-    os.replace(temporary, run / 'audit.json')
+    write_json(run / 'audit.json', found)
   elif FLAGS.out:
     rows = draw(read_grades(run), FLAGS.n, FLAGS.seed)
     _write_new(Path(FLAGS.out), sheet(rows, catalogs.load(run / 'catalog')))

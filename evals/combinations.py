@@ -10,11 +10,11 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from evals.catalog import Catalog, closest
+from evals.files import write_jsonl
 from skillmix_jax.errors import InputError
 
 _ROUNDS = 8  # four make a Feistel network a good permutation (Luby and Rackoff, 1988); small domains want more
@@ -101,10 +101,7 @@ def read(path: str | Path, catalog: Catalog) -> list[Combination]:
 
 def write(path: str | Path, combinations: Iterable[Combination]):
   """Writes what `read` reads; the file appears when it is complete."""
-  text = ''.join(json.dumps(dataclasses.asdict(one), ensure_ascii=False) + '\n' for one in combinations)
-  partial = Path(f'{path}.partial')
-  partial.write_text(text, encoding='utf-8', newline='\n')
-  os.replace(partial, path)
+  write_jsonl(Path(path), map(dataclasses.asdict, combinations))
 
 
 def _check_counts(ks: Sequence[int], num_combinations: int | Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -19,6 +19,7 @@ from configs.graders import family
 from evals import contrasts, grades, metrics, tables, training_data
 from evals.contrasts import Contrast, Graded
 from evals.run import open_run
+from evals.settings import parse_ks
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 
@@ -71,12 +72,10 @@ def _define_flags():
 def main():
   if len(FLAGS.runs) < 2:
     raise InputError('--runs=A,B needs at least two runs')
-  ks = [k for k in FLAGS.ks if not k.isdigit()]
-  if ks:
-    raise InputError(f'--ks: {ks[0]!r} is no number')
+  ks = parse_ks(FLAGS.ks)
   runs = [load(Path(path)) for path in FLAGS.runs]
   check_same_grader(runs)
-  found = find(runs, FLAGS.metric, FLAGS.settings, [int(k) for k in FLAGS.ks])
+  found = find(runs, FLAGS.metric, FLAGS.settings, ks)
   writers = training_data.read(FLAGS.train_data).families if FLAGS.train_data else frozenset()
   tables.print_contrasts(contrasts.decide(found, contrasts.refusal(runs, writers)))
 

@@ -1,9 +1,7 @@
 """From replies to marks: one row for each text, rebuilt from the ledger whenever it is wanted."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from evals import marks, prompts
@@ -63,12 +61,3 @@ def _grade(run: Run, text: Text, found: Sequence[Vote], swapped: Decoy | None) -
     point = swapped.vote.points[swapped.position]
     row['decoy'] = {'position': swapped.position, 'skill': swapped.skill, 'point': point}
   return row
-
-
-def write(path: Path, rows: Sequence[dict[str, Any]]):
-  """grades.jsonl, replaced in one go."""
-  temporary = path.with_suffix('.tmp')
-  with temporary.open('w', encoding='utf-8') as file:
-    for row in rows:
-      file.write(json.dumps(row, ensure_ascii=False) + '\n')
-  os.replace(temporary, path)

@@ -12,7 +12,6 @@ wrote them. --out writes one self-contained page with the samples.
 import dataclasses
 import itertools
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from absl import flags
 from configs import graders
 from evals import contrasts, grades, metrics, paper_tables, tables, training_data, waves
 from evals.contrasts import Contrast, Graded
+from evals.files import write_json, write_jsonl
 from evals.page.view import RunView
 from evals.progress import dollars
 from evals.run import Run, open_run
@@ -55,10 +55,11 @@ class Report:
 def spent(run: Run) -> dict[str, Any]:
   """Requests, tokens and dollars of the ledger, student and grader together."""
   total = {'requests': 0, 'prompt_tokens': 0, 'completion_tokens': 0}
-  cost, known = 0.0, True
+  cost, known, times = 0.0, True, []
   for row in run.ledger.rows():
-    usage = row.reply.usage
-    tokens = usage['prompt_tokens'], usage['completion_tokens']
+    reply = row.reply
+    tokens = reply.usage['prompt_tokens'], reply.usage['completion_tokens']
+    times.append(reply.time)
     total['requests'] += 1
     total['prompt_tokens'] += tokens[0]
     total['completion_tokens'] += tokens[1]
@@ -66,7 +67,6 @@ def spent(run: Run) -> dict[str, Any]:
     price = dollars((0.0, 0.0) if ours else graders.price(row.model), *tokens)
     known = known and price is not None
     cost += price or 0.0
-  times = [row.reply.time for row in run.ledger.rows()]
   return {
     'requests': total['requests'],
     'tokens': {name: total[name] for name in ('prompt_tokens', 'completion_tokens')},
@@ -107,10 +107,8 @@ def report_run(path: Path, data: TrainingData | None) -> Report:
   if not rows:
     raise InputError(f'{path} has no finished text yet: run evals.sample first')
   found = summarize(run, grader, rows, data)
-  grades.write(path / 'grades.jsonl', rows)
-  temporary = path / 'metrics.tmp'
-  temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-  os.replace(temporary, path / 'metrics.json')
+  write_jsonl(path / 'grades.jsonl', rows)
+  write_json(path / 'metrics.json', found)
   return Report(run, grader, rows, found)
 
 

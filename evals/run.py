@@ -19,6 +19,7 @@ from typing import Any
 from evals import catalog as catalogs
 from evals import combinations
 from evals.combinations import Combination
+from evals.files import write_json
 from evals.ledger import Ledger
 from evals.settings import MAY_CHANGE, Settings, from_config
 from skillmix_jax import __version__
@@ -85,7 +86,7 @@ def start(path: Path, settings: Settings, student: Student) -> Run:
     raise InputError(
       f'the catalog {catalog.name} has no prompts/{settings.grading_prompt}.txt: see --config.grading_prompt'
     )
-  _write_json(path / 'config.json', _describe(settings, student, catalog))
+  write_json(path / 'config.json', _describe(settings, student, catalog))
   combinations.write(path / 'combinations.jsonl', plan)
   return open_run(path)
 
@@ -179,9 +180,3 @@ def _copy_catalog(catalog: catalogs.Catalog, to: Path):
     (temporary / 'prompts' / f'{name}.txt').write_bytes(text.encode())
   shutil.rmtree(to, ignore_errors=True)  # of a start that was killed before it wrote config.json
   os.replace(temporary, to)
-
-
-def _write_json(path: Path, value: dict):
-  temporary = path.with_suffix('.tmp')
-  temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-  os.replace(temporary, path)

@@ -8,7 +8,6 @@ so many of them at random. Prints how many of the texts had full marks, beside w
 """
 
 import json
-import os
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +17,9 @@ from typing import Any
 from absl import flags
 
 from evals import catalog, grades, waves
+from evals.files import write_jsonl
 from evals.run import Run, open_run
+from evals.settings import parse_ks
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 
@@ -86,17 +87,14 @@ def main():
   for name in ('run', 'out'):
     if not FLAGS[name].value:
       raise InputError(f'--{name} is missing, see --help')
-  if odd := [k for k in FLAGS.ks if not k.isdigit()]:
-    raise InputError(f'--ks={",".join(FLAGS.ks)}: {odd[0]!r} is no number')
+  ks = parse_ks(FLAGS.ks)
   run, out = open_run(Path(FLAGS.run)), Path(FLAGS.out)
-  dialogs, graded, full = full_marks(run, [int(k) for k in FLAGS.ks])
+  dialogs, graded, full = full_marks(run, ks)
   if not dialogs:
     raise InputError(f'{run.path} has no text with full marks{" at these ks" if FLAGS.ks else ""}: nothing to write')
   chosen = choose(dialogs, FLAGS.max, FLAGS.seed)
   out.parent.mkdir(parents=True, exist_ok=True)
-  temporary = out.with_suffix('.tmp')
-  temporary.write_text(''.join(json.dumps(d, ensure_ascii=False) + '\n' for d in chosen), encoding='utf-8')
-  os.replace(temporary, out)
+  write_jsonl(out, chosen)
   written = Counter(dialog['meta']['k'] for dialog in chosen)
   paper = paper_yields()
   print(' k   texts   full marks    the paper   written')

@@ -1,7 +1,7 @@
 """What a run asks for: the keys of configs/eval_paper.py, checked before anything is paid for."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skillmix_jax.errors import InputError
@@ -74,6 +74,13 @@ def _whole(value: object, key: str, smallest: int) -> int:
 def _whole_numbers(value: object, key: str) -> tuple[int, ...]:
   values = value if isinstance(value, (list, tuple)) else (value,)
   return tuple(_whole(number, key, 1) for number in values)
+
+
+def parse_ks(texts: Sequence[str]) -> list[int]:
+  """The numbers of a flag --ks=2,3; raises InputError for what is none."""
+  if odd := [text for text in texts if not text.isdigit()]:
+    raise InputError(f'--ks={",".join(texts)}: {odd[0]!r} is no number')
+  return [int(text) for text in texts]
 
 
 def _one_of(value: object, key: str, allowed: tuple[str, ...]) -> str:

@@ -25,6 +25,7 @@ from scipy import stats
 
 from evals import compare, statistics, training_data
 from evals.contrasts import Graded, values
+from evals.settings import parse_ks
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 
@@ -226,9 +227,7 @@ def _define_flags():
 def main():
   if not FLAGS.seeds:
     raise InputError('--seeds=FOLDER is missing, see --help')
-  if odd := [k for k in FLAGS.ks if not k.isdigit()]:
-    raise InputError(f'--ks: {odd[0]!r} is no number')
-  ks = [int(k) for k in FLAGS.ks]
+  ks = parse_ks(FLAGS.ks)
   seeds = [read_seed(Path(path)) for path in FLAGS.seeds]
   found = find(seeds, ks)
   print(f'\nRatio of Full Marks, exact grader, {len(seeds)} seed{"s" * (len(seeds) > 1)}')
