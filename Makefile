@@ -46,6 +46,13 @@ minimix: setup  ## the toy experiment: three fine-tunes, all settings, five seed
 	$(python) -m evals.minimix.findings --figure=runs/minimix/findings.svg \
 	  --seeds="$$(echo $(SEEDS:%=runs/minimix/seed-%) | tr ' ' ',')"
 
+minimix-science: setup  ## what the toy result hangs on: data, epochs, texts, base; SEEDS of a finished `make minimix`
+	for seed in $(SEEDS); do \
+	  PYTHON=$(python) examples/minimix_science.sh runs/minimix/seed-$$seed $$seed || exit; \
+	done
+	$(python) -m evals.minimix.findings --study=science --ks=2,3,4 \
+	  --seeds="$$(echo $(SEEDS:%=runs/minimix/seed-%) | tr ' ' ',')"
+
 test: setup  ## the default tests: on the CPU, with pip packages only
 	$(python) -m pytest -n auto --maxprocesses=4 --dist=loadfile
 
@@ -75,4 +82,4 @@ lock:  ## pins the newest versions again: run it with Python 3.11 on Linux x86-6
 	{ sed '/^[^#]/,$$d' requirements.lock; grep -v '^# The following' build/requirements.lock; } > build/with_head
 	mv build/with_head requirements.lock
 
-.PHONY: help setup demo minimix test slow lint plan-tools bench lock
+.PHONY: help setup demo minimix minimix-science test slow lint plan-tools bench lock

@@ -9,6 +9,7 @@ import pytest
 from evals_test import run
 
 from evals.minimix import findings, grader
+from evals.minimix.studies import MAIN
 
 
 def test_the_loop_runs_and_runs_again_for_nothing(tmp_path):
@@ -48,8 +49,8 @@ def seed(name, **arms):
 
 def test_findings_of_one_seed_are_paired_questions():
   one = seed('s', D1={('train', 2): 0, ('train', 3): 1}, D123={('train', 2): 16, ('train', 3): 2})
-  found = findings.find([one], [1, 2, 3])
-  assert [(f.cell, f.difference, f.verdict) for f in found] == [
+  found = findings.find([one], MAIN, [1, 2, 3])
+  assert [(f.comparison[3:], f.difference, f.verdict) for f in found] == [
     (('train', 2), pytest.approx(0.8), 'holds'), (('train', 3), pytest.approx(0.05), 'undecided'),
   ]  # fmt: skip
   assert found[0].p == pytest.approx(2 * 0.5**16) and found[0].p_holm == pytest.approx(4 * 0.5**16)
@@ -58,10 +59,10 @@ def test_findings_of_one_seed_are_paired_questions():
 
 def test_findings_of_several_seeds_are_students():
   seeds = [seed(f's{i}', D1={('train', 2): 0}, D123={('train', 2): won}) for i, won in enumerate((10, 12, 14))]
-  (found,) = findings.find(seeds, [2])
+  (found,) = findings.find(seeds, MAIN, [2])
   # differences .5, .6, .7: mean .6, standard error .1 / sqrt 3, t(.975, 2) = 4.303
   assert found.difference == pytest.approx(0.6)
   assert found.ci95 == pytest.approx((0.6 - 0.2484, 0.6 + 0.2484), abs=1e-3)
   assert found.p == pytest.approx(0.00917, abs=1e-4)  # t = 10.39 with 2 degrees of freedom
   none = [seed(f's{i}', D1={('train', 2): 1}, D123={('train', 2): 1}) for i in range(3)]
-  assert findings.find(none, [2])[0].verdict == 'fails'
+  assert findings.find(none, MAIN, [2])[0].verdict == 'fails'

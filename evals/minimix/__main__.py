@@ -33,7 +33,7 @@ def write(out: Path, seed: int, num_dialogs: int, num_texts: int, pairs: float, 
   world.write_tokenizer(out / 'tokenizer')
   skills = catalog.load(out / 'catalog')
   for k, size in dialogs.SIZES.items():
-    size = int(size * share)
+    size = round(size * share)
     _write(out / 'dialogs' / f'd{k}.jsonl', dialogs.draw(skills, k, size, seed))
     mixed = documents.Writer(skills, seed, f'mix{k}', pairs)
     _write(out / 'base' / f'mix{k}.jsonl', mixed.dialogs(int(MIX * size)))
