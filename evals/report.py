@@ -20,7 +20,7 @@ from typing import Any
 from absl import flags
 
 from configs import graders
-from evals import contrasts, grades, metrics, paper_tables, tables, training_data, waves
+from evals import contrasts, files, grades, metrics, paper_tables, tables, training_data, waves
 from evals.contrasts import Contrast, Graded
 from evals.files import write_json, write_jsonl
 from evals.page.view import RunView
@@ -179,7 +179,7 @@ def main():
     out.parent.mkdir(parents=True, exist_ok=True)
     views = [to_view(report, found) for report in reports]
     html = page.render(views, paper_tables.results(), title='SKILL-MIX', audits=audits)
-    out.write_text(html, encoding='utf-8')
+    files.write_text(out, html)
     print(f'{out}: {out.stat().st_size / 1e6:.1f} MB')
 
 

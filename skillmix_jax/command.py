@@ -1,12 +1,17 @@
 """What all commands share: help that teaches, and bad input that ends in one line and exit code 2."""
 
+import errno
 import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
 from skillmix_jax.errors import BAD_INPUT, INTERRUPTED, InputError
+
+# What libraries that are not Python's own say as well, inside of errors of their own
+_DISK_FULL = os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT)
 
 
 def _fail(message: object):
@@ -22,7 +27,7 @@ def _help(main_module) -> str:
 def run(main: Callable[[], int | None], config_flag: str | None = None):
   """Runs a command; `main` reads its flags from absl and returns an exit code (None: 0).
 
-  `InputError` from `main`, and every mistake on the command line, becomes one line on stderr and exit
+  `InputError` from `main`, every mistake on the command line and a full disk become one line on stderr and exit
   code 2. Other exceptions are bugs and keep their traceback. `config_flag` names a config flag whose file
   and overrides are read here, since a wrong key raises only when something first looks at the value.
   """
@@ -55,5 +60,9 @@ def run(main: Callable[[], int | None], config_flag: str | None = None):
     except KeyboardInterrupt:
       print('interrupted', file=sys.stderr)
       sys.exit(INTERRUPTED)
+    except Exception as error:
+      if not any(text in str(error) for text in _DISK_FULL):
+        raise
+      _fail(f'{error}: free some space and run the same command again')
 
   app.run(guarded, flags_parser=parse)

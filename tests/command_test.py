@@ -46,3 +46,24 @@ def test_help_teaches_and_is_no_error(answers):
   said, errors, code = answers['help']
   assert code == 0 and not errors
   assert 'The same command again continues' in said and '--workdir' in said
+
+
+FULL = {
+  'a file': "open('/dev/full', 'w').write('x' * 100_000)",
+  'a library': "w = ArrayRecordWriter('/dev/full', 'group_size:1'); w.write(b'x' * 10**6); w.close()",
+}
+
+
+@pytest.mark.parametrize('what', FULL)
+def test_a_full_disk_is_one_line(what):
+  program = f"""
+from array_record.python.array_record_module import ArrayRecordWriter
+from skillmix_jax import command
+def main():
+  {FULL[what]}
+command.run(main)
+"""
+  done = subprocess.run([sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 2, done.stderr
+  assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
+  assert 'No space left on device' in done.stderr and 'free some space' in done.stderr

@@ -12,13 +12,11 @@ The seed decides which skills, topics, pairs and triples are trained on, and eve
 written over.
 """
 
-import json
-from collections.abc import Iterable
 from pathlib import Path
 
 from absl import flags
 
-from evals import catalog
+from evals import catalog, files
 from evals.minimix import dialogs, documents, world
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
@@ -32,19 +30,16 @@ def write(out: Path, seed: int, num_dialogs: int, num_texts: int, pairs: float, 
   world.write_catalog(out / 'catalog', seed)
   world.write_tokenizer(out / 'tokenizer')
   skills = catalog.load(out / 'catalog')
+  for folder in ('dialogs', 'base'):
+    (out / folder).mkdir(parents=True, exist_ok=True)
   for k, size in dialogs.SIZES.items():
     size = round(size * share)
-    _write(out / 'dialogs' / f'd{k}.jsonl', dialogs.draw(skills, k, size, seed))
+    files.write_jsonl(out / 'dialogs' / f'd{k}.jsonl', dialogs.draw(skills, k, size, seed))
     mixed = documents.Writer(skills, seed, f'mix{k}', pairs)
-    _write(out / 'base' / f'mix{k}.jsonl', mixed.dialogs(int(MIX * size)))
+    files.write_jsonl(out / 'base' / f'mix{k}.jsonl', mixed.dialogs(int(MIX * size)))
   base = documents.Writer(skills, seed, 'base', pairs)
-  _write(out / 'base' / 'dialogs.jsonl', base.dialogs(num_dialogs))
-  _write(out / 'base' / 'text.jsonl', base.text(num_texts))
-
-
-def _write(path: Path, records: Iterable[dict]):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(''.join(json.dumps(record) + '\n' for record in records), encoding='utf-8')
+  files.write_jsonl(out / 'base' / 'dialogs.jsonl', base.dialogs(num_dialogs))
+  files.write_jsonl(out / 'base' / 'text.jsonl', base.text(num_texts))
 
 
 def main():
