@@ -18,6 +18,7 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 import decode_speed
 import jax
 import ledger_speed
+import minimix_speed
 import mistral_common
 import train_speed
 from jax.extend.core import jaxprs_in_params
@@ -142,7 +143,7 @@ def main():
   with tempfile.TemporaryDirectory() as folder:
     for row in input_speed(Path(folder)):
       table.add_row(*row)
-  for row in (*decoding(), compile_time(), *flops(), *ledger_speed.measure()):
+  for row in (*decoding(), compile_time(), *flops(), *ledger_speed.measure(), *minimix_speed.measure()):
     table.add_row(*row)
   console.print(table)
 

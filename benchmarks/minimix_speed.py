@@ -1,0 +1,51 @@
+"""What `make minimix` costs: 350 training steps of the toy model, then 15 cells of 50 questions, 3 answers each.
+
+Ordinary commands, each timed as a whole: start, compiling and checkpoint are in it.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+STEPS = 350
+
+
+def _seconds(module: str, *flags: str) -> float:
+  start = time.perf_counter()
+  command = [sys.executable, '-m', module, *flags]
+  subprocess.run(command, env=os.environ | {'JAX_PLATFORMS': 'cpu'}, check=True, capture_output=True)
+  return time.perf_counter() - start
+
+
+def measure() -> list[tuple[str, str, str]]:
+  """Rows of the table. The model is trained from random weights: its answers end as those of a fine-tuned one do."""
+  with tempfile.TemporaryDirectory() as folder:
+    out = Path(folder)
+    world, run = out / 'world', out / 'eval'
+    _seconds('evals.minimix', f'--out={world}')
+    dialogs = ','.join(f'{world}/dialogs/d{k}.jsonl,{world}/base/mix{k}.jsonl' for k in (1, 2, 3))
+    _seconds(
+      'skillmix_jax.prepare', f'--dialogs={dialogs}', f'--text={world}/base/text.jsonl',
+      f'--tokenizer={world}/tokenizer', '--template=mistral', '--length=192', f'--out={out / "data"}',
+    )  # fmt: skip
+    training = _seconds(
+      'skillmix_jax.train', '--config=configs/minimix.py:base', f'--config.data.path={out / "data"}',
+      f'--config.steps={STEPS}', '--config.held_out.rows=0', f'--workdir={out / "model"}',
+    )  # fmt: skip
+    sampling = _seconds(
+      'evals.sample', '--config=configs/eval_minimix.py', f'--config.catalog={world}/catalog',
+      '--config.num_combinations=50', f'--run={run}', f'--student=checkpoint:{out / "model"}', '--dtype=float32',
+    )  # fmt: skip
+    grading = _seconds('evals.grade', f'--run={run}', '--grader=exact')
+  return [
+    (f'toy world: {STEPS} training steps', f'{training:.0f} s', 'aim 120 s, idle'),
+    ('toy world: 15 cells x 50 x 3 answers in two rounds', f'{sampling + grading:.0f} s', 'aim 60 s, idle'),
+  ]
+
+
+if __name__ == '__main__':
+  for row in measure():
+    print(*row, sep='  ')
