@@ -94,29 +94,29 @@ def _keep_top_p(logits_BV, top_p):
   return jnp.where(bits >= jnp.minimum(low, likeliest)[:, None], logits_BV, -jnp.inf)
 
 
-def choose(logits_BV, keys_B2, index, temperature, top_p, rule: Rule):
+def choose(logits_VB, keys_B2, index, temperature, top_p, rule: Rule):
   """The next token of each row, int32 [B].
 
   Args:
-    logits_BV: float32.
+    logits_VB: float32.
     keys_B2: uint32, the noise of each row, see `row_key`.
     index: number of the token in its answer.
     temperature: divides the logits before top_p cuts; float32 above 0 unless the rule is greedy.
     top_p: in (0, 1]; used where the rule is nucleus.
   """
 
-  def local(logits_BV, keys_B2, index, temperature, top_p):
+  def local(logits_VB, keys_B2, index, temperature, top_p):
     if rule.greedy:
-      return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
-    scaled = logits_BV / temperature
+      return jnp.argmax(logits_VB, axis=0).astype(jnp.int32)
+    scaled = logits_VB / temperature
     if rule.nucleus:
-      scaled = _keep_top_p(scaled, top_p)
-    noise = lambda key: jax.random.gumbel(jax.random.fold_in(key, index), logits_BV.shape[1:])
+      scaled = _keep_top_p(scaled.T, top_p).T
+    noise = lambda key: jax.random.gumbel(jax.random.fold_in(key, index), logits_VB.shape[:1])
     keys = jax.random.wrap_key_data(keys_B2, impl='threefry2x32')
-    return jnp.argmax(scaled + jax.vmap(noise)(keys), axis=-1).astype(jnp.int32)
+    return jnp.argmax(scaled + jax.vmap(noise, out_axes=1)(keys), axis=0).astype(jnp.int32)
 
   mapped = jax.shard_map(local, out_specs=spec('batch'), check_vma=False)
-  return mapped(logits_BV, keys_B2, index, temperature, top_p)
+  return mapped(logits_VB, keys_B2, index, temperature, top_p)
 
 
 def row_key(seed: int, row_id: str) -> np.ndarray:
@@ -135,8 +135,8 @@ def prefill(weights: Weights, batch: dict, temperature, top_p, *, cfg: Config, r
   Returns:
     Tokens int32 [B], split by rows; the same on every device; the cache.
   """
-  logits_BV, cache = read_prompts(cfg, weights, batch['tokens'], batch['lengths'], num_slots)
-  token_B = choose(logits_BV, batch['keys'], jnp.int32(0), temperature, top_p, rule)
+  logits_VB, cache = read_prompts(cfg, weights, batch['tokens'], batch['lengths'], num_slots)
+  token_B = choose(logits_VB, batch['keys'], jnp.int32(0), temperature, top_p, rule)
   return token_B, jax.reshard(token_B, spec(None)), cache
 
 
@@ -157,8 +157,8 @@ def extend(weights: Weights, cache, token_B, batch: dict, first, temperature, to
 
   def step(carry, index):
     token_B, cache = carry
-    logits_BV, cache = read_token(cfg, weights, cache, token_B, batch['lengths'], index, longest)
-    token_B = choose(logits_BV, batch['keys'], index + 1, temperature, top_p, rule)
+    logits_VB, cache = read_token(cfg, weights, cache, token_B, batch['lengths'], index, longest)
+    token_B = choose(logits_VB, batch['keys'], index + 1, temperature, top_p, rule)
     return (token_B, cache), token_B
 
   (token_B, cache), new_CB = jax.lax.scan(step, (token_B, cache), first + jnp.arange(CHUNK))

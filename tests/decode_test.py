@@ -120,7 +120,7 @@ PROBABILITIES = np.array([0.36, 0.24, 0.16, 0.1, 0.06, 0.05, 0.02, 0.01])
 
 def draw(temperature: float, top_p: float, num: int = 20_000) -> np.ndarray:
   """How often each of 8 tokens of known probability is drawn."""
-  logits = jnp.tile(jnp.log(jnp.asarray(PROBABILITIES, jnp.float32)), (num, 1))
+  logits = jnp.tile(jnp.log(jnp.asarray(PROBABILITIES, jnp.float32))[:, None], (1, num))
   keys = np.stack([decode.row_key(3, str(i)) for i in range(num)])
   rule = decode.Rule(greedy=False, nucleus=top_p < 1)
   with jax.set_mesh(make_mesh(1, 1, 1)):
