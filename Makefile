@@ -17,7 +17,7 @@ python := $(VENV)/bin/python
 pip := $(python) -m pip --disable-pip-version-check
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.installed  ## .venv with what the tests need, every version pinned (other targets do this first)
 
@@ -37,8 +37,8 @@ demo: setup  ## the question and an answer on a toy world: no GPU, no key, no do
 	$(python) -m evals.minimix.findings --seeds=demo --ks=1,2,3,4
 	@echo 'Look at demo/report.html; then `make minimix` asks it with all arms, held-out skills and several seeds.'
 
-SEEDS ?= 10 11 12 13 14
-minimix: setup  ## the toy experiment: three fine-tunes, all settings, five seeds (SEEDS="10 11 ..."); about an hour
+SEEDS ?= 10 11 12 13 14 15 16 17
+minimix: setup  ## the toy experiment: three fine-tunes, all settings, eight seeds (SEEDS="10 11 ..."); some 90 minutes
 	for seed in $(SEEDS); do \
 	  PYTHON=$(python) examples/minimix.sh runs/minimix/seed-$$seed $$seed 'D123 D1 D12 base' 50 1,2,3,4,5 \
 	    "('train','held_out','all')" || exit; \
@@ -46,12 +46,13 @@ minimix: setup  ## the toy experiment: three fine-tunes, all settings, five seed
 	$(python) -m evals.minimix.findings --figure=runs/minimix/findings.svg \
 	  --seeds="$$(echo $(SEEDS:%=runs/minimix/seed-%) | tr ' ' ',')"
 
-minimix-science: setup  ## what the toy result hangs on: data, epochs, texts, base; SEEDS of a finished `make minimix`
-	for seed in $(SEEDS); do \
+SCIENCE_SEEDS ?= 10 11 12
+minimix-science: setup  ## what its result hangs on: data, epochs, text, base; for seeds that are done, 25 minutes each
+	for seed in $(SCIENCE_SEEDS); do \
 	  PYTHON=$(python) examples/minimix_science.sh runs/minimix/seed-$$seed $$seed || exit; \
 	done
 	$(python) -m evals.minimix.findings --study=science --ks=2,3,4 \
-	  --seeds="$$(echo $(SEEDS:%=runs/minimix/seed-%) | tr ' ' ',')"
+	  --seeds="$$(echo $(SCIENCE_SEEDS:%=runs/minimix/seed-%) | tr ' ' ',')"
 
 test: setup  ## the default tests: on the CPU, with pip packages only
 	$(python) -m pytest -n auto --maxprocesses=4 --dist=loadfile
