@@ -7,13 +7,14 @@ import os
 import statistics
 import time
 
+import decode_cost
 import jax
 import numpy as np
 import torch
 import transformers
 
-from skillmix_jax.decode import CHUNK, Rule, Sampler, extend, prefill
-from skillmix_jax.mesh import make_mesh, place_batch
+from skillmix_jax.decode import Sampler
+from skillmix_jax.mesh import make_mesh
 from skillmix_jax.models import decoder
 from skillmix_jax.models.config import Config
 
@@ -83,27 +84,9 @@ def measure(batches: tuple[int, ...] = (8, 32), rounds: int = 3) -> list[dict]:
 
 
 def cost_of_length(lengths: tuple[int, ...] = (256, 512, 1024, 2048), rows: int = 8) -> dict[int, float]:
-  """Milliseconds for one more token of all rows, behind prompts of these lengths; medians of 6 calls."""
-  sampler, rule, numbers = our_sampler(), Rule(greedy=True, nucleus=False), (np.float32(0), np.float32(1))
-  results = {}
-  for length in lengths:
-    rows_of_batch = {
-      'tokens': make_prompts(rows, length).astype(np.int32),
-      'lengths': np.full(rows, length, np.int32),
-      'keys': np.zeros((rows, 2), np.uint32),
-    }
-    with jax.set_mesh(sampler._mesh):
-      batch = place_batch(sampler._mesh, rows_of_batch)
-      num_slots, seconds = length + 7 * CHUNK, []
-      token, _, cache = prefill(sampler._weights, batch, *numbers, cfg=SIZES, rule=rule, num_slots=num_slots)
-      for chunk in range(7):
-        start = time.perf_counter()
-        first = np.int32(chunk * CHUNK)
-        token, new, cache = extend(sampler._weights, cache, token, batch, first, *numbers, cfg=SIZES, rule=rule)
-        new.block_until_ready()
-        seconds.append(time.perf_counter() - start)
-    results[length] = 1000 * statistics.median(seconds[1:]) / CHUNK  # the first call compiles
-  return results
+  """Milliseconds for one more token of all rows, behind prompts of these lengths."""
+  sampler = our_sampler()
+  return {length: decode_cost.milliseconds(sampler, SIZES, rows, length) for length in lengths}
 
 
 if __name__ == '__main__':

@@ -95,7 +95,7 @@ def test_answers_do_not_depend_on_batch_size_order_or_devices():
   eos_id, options = 7, dict(temperature=1.0, top_p=0.9, new=17)
   expected = answer(make_sampler(theirs, eos_id=eos_id, batch_size=12), prompts, **options)
   assert len({tuple(ids) for ids, _ in expected.values()}) == 12
-  for mesh_shape, batch_size in (((1, 1, 1), 3), ((1, 1, 2), 12), ((4, 1, 1), 4)):
+  for mesh_shape, batch_size in (((1, 1, 1), 1), ((1, 1, 1), 3), ((1, 1, 2), 12), ((4, 1, 1), 4)):
     sampler = make_sampler(theirs, mesh_shape, eos_id, batch_size=batch_size)
     assert answer(sampler, prompts[::-1], **options) == expected, (mesh_shape, batch_size)
   some = answer(sampler, prompts[5:9], **options)  # as a restart asks for what is missing

@@ -136,11 +136,12 @@ def read_token(cfg: Config, weights: Weights, cache: Cache, token_B, lengths_B, 
     token_B: int32, token number `index` of each answer.
     lengths_B: int32, of the prompts; `longest` is the T that they were padded to.
   """
-  slots_1S = jnp.arange(cache[0][0].shape[2])[None, :]
+  B, num_slots = len(token_B), cache[0][0].shape[2]
+  slots_BS = jnp.broadcast_to(jnp.arange(num_slots), (B, num_slots), out_sharding=spec('batch', None))
   lengths_B1 = lengths_B[:, None]
-  positions_BS = jnp.where(slots_1S < longest, slots_1S, slots_1S - longest + lengths_B1)
+  positions_BS = jnp.where(slots_BS < longest, slots_BS, slots_BS - longest + lengths_B1)
   now_B1 = lengths_B1 + index
-  visible_BS = ((slots_1S < lengths_B1) | (slots_1S >= longest)) & (positions_BS <= now_B1)
+  visible_BS = ((slots_BS < lengths_B1) | (slots_BS >= longest)) & (positions_BS <= now_B1)
   if cfg.window is not None:
     visible_BS &= now_B1 - positions_BS < cfg.window
   cos, sin = rotations(now_B1, cfg.head_dim, cfg.rope_theta)
