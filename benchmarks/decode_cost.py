@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skillmix_jax.decode import CHUNK, Rule, Sampler, extend, prefill, weight_bytes
+from skillmix_jax.decode import CHUNK, Rule, Sampler, cache_bytes, extend, prefill, weight_bytes
 from skillmix_jax.mesh import make_mesh, place_batch
 from skillmix_jax.models import decoder
 from skillmix_jax.models.config import Config
 
 PROMPT = 256
+CALLS = 7
 SHAPES = {
   '7B': Config('mistral', 32_000, 1024, 4096, 32, 32, 8, 128, 14_336),
   '13B': Config('llama', 32_000, 1024, 5120, 40, 40, 40, 128, 13_824),
@@ -28,7 +29,7 @@ SMALL = {'small': Config('mistral', 320, 1024, 256, 2, 4, 2, 64, 512)}
 BANDWIDTH = {'A100': 2.0e12, 'H100': 3.35e12, 'H200': 4.8e12}  # bytes/s of the SXM boards, NVIDIA's data sheets
 
 
-def milliseconds(sampler: Sampler, cfg: Config, rows: int, length: int, calls: int = 7) -> float:
+def milliseconds(sampler: Sampler, cfg: Config, rows: int, length: int) -> float:
   """For one more token of all rows behind prompts of `length`; the median of the calls, without the first."""
   rule, numbers = Rule(greedy=True, nucleus=False), (np.float32(0), np.float32(1))
   rows_of_batch = {
@@ -39,10 +40,9 @@ def milliseconds(sampler: Sampler, cfg: Config, rows: int, length: int, calls: i
   seconds = []
   with jax.set_mesh(sampler._mesh):
     batch = place_batch(sampler._mesh, rows_of_batch)
-    token, _, cache = prefill(
-      sampler._weights, batch, *numbers, cfg=cfg, rule=rule, num_slots=length + calls * CHUNK
-    )  # fmt: skip
-    for chunk in range(calls):
+    num_slots = length + CALLS * CHUNK
+    token, _, cache = prefill(sampler._weights, batch, *numbers, cfg=cfg, rule=rule, num_slots=num_slots)
+    for chunk in range(CALLS):
       start = time.perf_counter()
       first = np.int32(chunk * CHUNK)
       token, new, cache = extend(sampler._weights, cache, token, batch, first, *numbers, cfg=cfg, rule=rule)
@@ -53,10 +53,8 @@ def milliseconds(sampler: Sampler, cfg: Config, rows: int, length: int, calls: i
 
 def bound(cfg: Config, rows: int, slots: int, bandwidth: float) -> float:
   """Milliseconds that reading weights and cache takes."""
-  item = jnp.dtype(cfg.dtype).itemsize
-  table = 0 if cfg.tie_embeddings else cfg.vocab_size * cfg.dim * item
-  cache = 2 * cfg.num_layers * cfg.num_kv_heads * cfg.head_dim * slots * rows * item
-  return 1000 * (weight_bytes(cfg) - table + cache) / bandwidth
+  table = 0 if cfg.tie_embeddings else cfg.vocab_size * cfg.dim * jnp.dtype(cfg.dtype).itemsize
+  return 1000 * (weight_bytes(cfg) - table + rows * cache_bytes(cfg, slots)) / bandwidth
 
 
 def main(small: bool):
@@ -73,7 +71,7 @@ def main(small: bool):
       except jax.errors.JaxRuntimeError as error:
         print(f'{name}, {rows} rows: {str(error).splitlines()[0][:100]}', flush=True)
         continue
-      share = f', {bound(cfg, rows, PROMPT + 7 * CHUNK, bandwidth) / ours:.0%} of the bound' if bandwidth else ''
+      share = f', {bound(cfg, rows, PROMPT + CALLS * CHUNK, bandwidth) / ours:.0%} of the bound' if bandwidth else ''
       print(f'{name}, {rows} rows: {ours:.2f} ms a token, {1000 * rows / ours:,.0f} tokens/s{share}', flush=True)
     del sampler
 

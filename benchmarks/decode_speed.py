@@ -25,9 +25,9 @@ SIZES = Config(
 )  # fmt: skip
 
 
-def make_prompts(rows: int, length: int = PROMPT) -> np.ndarray:
-  """Random tokens [rows, length]."""
-  return np.random.default_rng(0).integers(0, SIZES.vocab_size, (rows, length))
+def make_prompts(rows: int) -> np.ndarray:
+  """Random tokens [rows, PROMPT]."""
+  return np.random.default_rng(0).integers(0, SIZES.vocab_size, (rows, PROMPT))
 
 
 def our_sampler() -> Sampler:

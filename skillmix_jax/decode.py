@@ -56,6 +56,11 @@ def weight_bytes(cfg: Config) -> int:
   return cfg.num_params * jnp.dtype(cfg.dtype).itemsize
 
 
+def cache_bytes(cfg: Config, num_slots: int) -> int:
+  """Bytes of the keys and values of one row."""
+  return 2 * cfg.num_layers * cfg.num_kv_heads * cfg.head_dim * num_slots * jnp.dtype(cfg.dtype).itemsize
+
+
 def decode_mesh(cfg: Config) -> jax.sharding.Mesh:
   """All devices as (data, 1, tensor): tensor is 1 where a copy of the weights fits, else as small as possible.
 
@@ -238,9 +243,7 @@ class Sampler:
     num_rows = self._batch_size
     if num_rows is None:
       free = free_bytes()
-      slots = bucket(len(prompts[0][1])) + max_new_tokens + CHUNK
-      row = 2 * cfg.num_layers * cfg.num_kv_heads * cfg.head_dim * slots * jnp.dtype(cfg.dtype).itemsize
-      row //= self._mesh.shape['tensor']
+      row = cache_bytes(cfg, bucket(len(prompts[0][1])) + max_new_tokens + CHUNK) // self._mesh.shape['tensor']
       # Half of the memory is left to reading the prompts.
       num_rows = CPU_ROWS if free is None else data * max(1, min(MOST_ROWS, free // 2 // row))
     return -(-min(num_rows, len(prompts)) // data) * data
