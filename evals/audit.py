@@ -46,7 +46,7 @@ def read_grades(run: Path) -> dict[Key, dict]:
   """Rows of RUN/grades.jsonl that have marks."""
   path = run / 'grades.jsonl'
   try:
-    lines = path.read_text(encoding='utf-8').splitlines()
+    lines = path.read_text(encoding='utf-8').removesuffix('\n').split('\n')  # a text may hold U+2028
   except FileNotFoundError:
     raise InputError(f'{path} is missing: python -m evals.report --runs={run} writes it') from None
   except (OSError, UnicodeDecodeError) as error:

@@ -1,7 +1,7 @@
 """A catalog: skills, topics and prompts, read from a folder and checked before anything is asked or paid for.
 
     FOLDER/skills.json   {"skills": [{"name", "category", "table", "definition", "example"}, ...], "language": optional}
-    FOLDER/topics.json   {"train": [...], "held_out": [...]}
+    FOLDER/topics.json   {"train": [...], "held_out": [...]}; one half may be empty if no setting asks for it
     FOLDER/prompts/      student_round1.txt, student_round2.txt, grade.txt, optionally grade_claude.txt
 
 Other keys and files are ignored. Without prompts/ the paper's are used. Texts are kept verbatim: a trailing blank in a
@@ -23,6 +23,7 @@ from skillmix_jax.errors import InputError
 PAPER = Path(__file__).parent / 'catalogs' / 'paper'
 SETTINGS = ('train', 'held_out', 'all', 'generate')
 SPLITS = ('category', 'table')
+HALVES = ('train', 'held_out')
 TRAIN_CATEGORIES = ('literary', 'rhetorical')  # C.1; all other categories are held out
 
 # What a template may contain, and what it must: without these the question or the rubric would be another one.
@@ -87,18 +88,24 @@ class Catalog:
     if split not in SPLITS:
       raise InputError(f'split {split!r} is not one of {", ".join(SPLITS)}')
     excluded = {self.skill(name).name for name in exclude}
-    in_train = lambda skill: (skill.category in TRAIN_CATEGORIES) if split == 'category' else (skill.table == 'train')
     if setting == 'all' or (setting == 'generate' and k == 1):
       skills = self.skills
     else:
-      skills = tuple(skill for skill in self.skills if in_train(skill) == (setting != 'held_out'))
+      skills = tuple(skill for skill in self.skills if is_train_skill(skill, split) == (setting != 'held_out'))
       if not skills:
         raise InputError(_empty_half(self.name, setting, split))
-    topics = {
-      'all': tuple(dict.fromkeys(self.topics['train'] + self.topics['held_out'])),
-      'held_out': self.topics['held_out'],
-    }.get(setting, self.topics['train'])
+    half = 'held_out' if setting == 'held_out' else 'train'
+    topics = self.topics[half]
+    if setting == 'all':
+      topics = tuple(dict.fromkeys(self.topics['train'] + self.topics['held_out']))
+    if not topics:
+      raise InputError(f'catalog {self.name!r} has no {half} topics: add some to topics.json, or leave {setting} out')
     return tuple(skill for skill in skills if skill.name not in excluded), topics
+
+
+def is_train_skill(skill: Skill, split: str) -> bool:
+  """Whether a skill is of the training half; `split` says how that is decided."""
+  return skill.category in TRAIN_CATEGORIES if split == 'category' else skill.table == 'train'
 
 
 def closest(name: str, names: Iterable[str]) -> str:
@@ -158,7 +165,7 @@ def read_exclusions(names: str | Sequence[str], catalog: Catalog) -> frozenset[s
 def _names_in_file(path: Path, catalog: Catalog) -> set[str]:
   stripped = {skill.name.strip(): skill.name for skill in catalog.skills}
   found = set()
-  for number, line in enumerate(_read_text(path).splitlines(), 1):
+  for number, line in enumerate(_read_text(path).split('\n'), 1):
     if line.strip() and line.strip() not in stripped:
       known = closest(line.strip(), stripped)
       raise InputError(f'{path}:{number}: catalog {catalog.name!r} has no skill {line.strip()!r}{known}')
@@ -210,7 +217,7 @@ def _skills(path: Path, record: dict) -> tuple[Skill, ...]:
     skill = Skill(**{key: entry[key] for key in keys})
     if not skill.name.strip():
       raise InputError(f'{where}: "name" is blank')
-    if skill.table not in ('train', 'held_out'):
+    if skill.table not in HALVES:
       raise InputError(f'{where}: "table" is {skill.table!r}; it must be "train" or "held_out"')
     criterion = skill.name.strip().lower()  # as the rubric prints it: two equal ones could not be told apart
     if criterion in seen:
@@ -222,9 +229,11 @@ def _skills(path: Path, record: dict) -> tuple[Skill, ...]:
 
 def _topics(path: Path) -> dict[str, tuple[str, ...]]:
   record = _read_json(path)
+  if not any(record.get(half) for half in HALVES):
+    raise InputError(f'{path}: no topics; it needs "train", "held_out" or both, each a list of texts')
   topics = {}
-  for half in ('train', 'held_out'):
-    names = _list(path, record, half)
+  for half in HALVES:
+    names = _list(path, record, half) if record.get(half, []) != [] else []
     for number, name in enumerate(names, 1):
       if not isinstance(name, str) or not name.strip():
         raise InputError(f'{path}: topic {number} of "{half}" is {name!r}, not a text')

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from skillmix_jax.errors import InputError
+
 
 def write_text(path: Path, text: str):
   """The text as it is."""
@@ -20,6 +22,22 @@ def write_json(path: Path, value: dict[str, Any]):
 def write_jsonl(path: Path, records: Iterable[dict[str, Any]]):
   """One object a line."""
   _write(path, (json.dumps(record, ensure_ascii=False) + '\n' for record in records))
+
+
+def output_file(flag: str, value: str, example: str) -> Path:
+  """The path of a file to be written, whose folder is there after this; found before anything is computed.
+
+  Raises:
+    InputError: it is a folder, or lies below a file.
+  """
+  path = Path(value)
+  if path.is_dir():
+    raise InputError(f'--{flag}={value} is a folder: name the file, for example --{flag}={path / example}')
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise InputError(f'--{flag}={value}: cannot make the folder {path.parent} ({error.strerror})') from None
+  return path
 
 
 def _write(path: Path, pieces: Iterable[str]):

@@ -102,8 +102,12 @@ def main() -> int:
     endpoint = open_grader(
       FLAGS.grader, run.catalog, base_url=FLAGS.base_url, concurrency=FLAGS.concurrency, dry_run=True
     )
-    total = estimate_grading(run, Grader(endpoint.model, endpoint.params), FLAGS.decoys)
+    grader = Grader(endpoint.model, endpoint.params)
+    check_same_grader(run, grader)
+    total = estimate_grading(run, grader, FLAGS.decoys)
     print(f'to grade: {total.describe(endpoint.prices, FLAGS.concurrency)}')
+    if next(waves.texts(run), None) is None:
+      print('no text is finished yet, so each counts as a usual one: run evals.sample before evals.grade')
     return 0
   if not (path / 'config.json').is_file():
     open_run(path)  # says what is wrong, and makes no folder

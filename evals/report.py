@@ -162,6 +162,7 @@ def _define_flags():
 def main():
   if not FLAGS.runs:
     raise InputError('--runs=RUN is missing, see --help')
+  out = files.output_file('out', FLAGS.out, 'report.html') if FLAGS.out else None
   data = training_data.read(FLAGS.train_data) if FLAGS.train_data else None
   reports = [report_run(Path(path), data) for path in FLAGS.runs]
   for report in reports:
@@ -171,12 +172,10 @@ def main():
   tables.print_contrasts(decided)
   if len(decided) < len(found):
     print(f'{len(found) - len(decided)} of {len(found)} differences are undecided: evals.compare corrects for fewer')
-  if FLAGS.out:
+  if out is not None:
     from evals import page
 
     audits = [json.loads(file.read_text()) for r in reports if (file := r.run.path / 'audit.json').is_file()]
-    out = Path(FLAGS.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     views = [to_view(report, found) for report in reports]
     html = page.render(views, paper_tables.results(), title='SKILL-MIX', audits=audits)
     files.write_text(out, html)

@@ -25,6 +25,9 @@ from evals.settings import MAY_CHANGE, Settings, from_config
 from skillmix_jax import __version__
 from skillmix_jax.errors import InputError
 
+MAKING = '.making'  # holds the files of a run that are not in place yet
+BEFORE_A_RUN = {'.lock', 'compile_cache'}  # what may be in a folder that no run was made in yet
+
 
 @dataclasses.dataclass(frozen=True)
 class Student:
@@ -71,33 +74,61 @@ def plan_combinations(settings: Settings, catalog: catalogs.Catalog) -> list[Com
 def start(path: Path, settings: Settings, student: Student) -> Run:
   """Makes the folder, or continues it where answers of the same student to the same settings are in it.
 
+  A folder without replies is made anew: nothing in it depends on the settings yet, and a start that was killed or ran
+  out of disk may have left it half made.
+
   Raises:
     InputError: the folder holds another run.
   """
-  catalog = catalogs.load(settings.catalog or None)
-  plan = plan_combinations(settings, catalog)
-  if (path / 'config.json').is_file():
-    _check_continues(path, settings, student, catalog, plan)
-  elif path.exists() and any(entry.name not in ('.lock', 'compile_cache') for entry in path.iterdir()):
-    raise InputError(f'{path} is no run and not empty: give another --run')
+  run = preview(path, settings, student)
+  if len(run.ledger):
+    combinations.write(path / 'combinations.jsonl', run.combinations)
+    write_json(path / 'config.json', _describe(settings, student, run.catalog))
   else:
-    _copy_catalog(catalog, path / 'catalog')
-  if settings.grading_prompt not in catalog.prompts:
-    raise InputError(
-      f'the catalog {catalog.name} has no prompts/{settings.grading_prompt}.txt: see --config.grading_prompt'
-    )
-  write_json(path / 'config.json', _describe(settings, student, catalog))
-  combinations.write(path / 'combinations.jsonl', plan)
+    _make(run)
   return open_run(path)
 
 
 def preview(path: Path, settings: Settings, student: Student) -> Run:
-  """What `start` would return, without touching the folder."""
+  """What `start` would return, without touching the folder; raises the same."""
   catalog = catalogs.load(settings.catalog or None)
   plan = plan_combinations(settings, catalog)
+  if settings.grading_prompt not in catalog.prompts:
+    raise InputError(
+      f'the catalog {catalog.name} has no prompts/{settings.grading_prompt}.txt: see --config.grading_prompt'
+    )
+  ledger = Ledger(path / 'replies')
   if (path / 'config.json').is_file():
-    _check_continues(path, settings, student, catalog, plan)
-  return Run(path, settings, student, catalog, plan, Ledger(path / 'replies'))
+    saved = read_config(path)
+    if len(ledger):
+      _check_continues(path, saved, settings, student, catalog, plan)
+  else:
+    _check_empty(path)
+  return Run(path, settings, student, catalog, plan, ledger)
+
+
+def _check_empty(path: Path):
+  """Raises InputError where there is something in the folder that no start has put there."""
+  entries = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+  if not entries <= BEFORE_A_RUN and not entries & {MAKING, 'config.json'}:  # another process may be making it
+    raise InputError(f'{path} is not empty and no run (it has no config.json): give another --run')
+
+
+def _make(run: Run):
+  """Puts the files of a run that has no replies in place, config.json last: without it the folder is no run.
+
+  As long as RUN/.making exists, whatever else is there was put there by this function and may be replaced.
+  """
+  making = run.path / MAKING
+  shutil.rmtree(making, ignore_errors=True)
+  making.mkdir(parents=True)
+  _copy_catalog(run.catalog, making / 'catalog')
+  combinations.write(making / 'combinations.jsonl', run.combinations)
+  write_json(making / 'config.json', _describe(run.settings, run.student, run.catalog))
+  shutil.rmtree(run.path / 'catalog', ignore_errors=True)
+  for name in ('catalog', 'combinations.jsonl', 'config.json'):
+    os.replace(making / name, run.path / name)
+  making.rmdir()
 
 
 def open_run(path: Path) -> Run:
@@ -135,9 +166,9 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _check_continues(
-  path: Path, settings: Settings, student: Student, catalog: catalogs.Catalog, plan: list[Combination]
-):
-  saved = read_config(path)
+  path: Path, saved: dict[str, Any], settings: Settings, student: Student, catalog: catalogs.Catalog,
+  plan: list[Combination],
+):  # fmt: skip
   old_student, new_student = saved['student'], dataclasses.asdict(student)
   for name in ('model', 'params'):
     if old_student.get(name) != new_student[name]:
@@ -170,13 +201,8 @@ def _describe(settings: Settings, student: Student, catalog: catalogs.Catalog) -
 
 
 def _copy_catalog(catalog: catalogs.Catalog, to: Path):
-  temporary = to.with_suffix('.tmp')
-  shutil.rmtree(temporary, ignore_errors=True)
-  temporary.mkdir(parents=True)
+  (to / 'prompts').mkdir(parents=True)
   for name in ('skills.json', 'topics.json'):
-    shutil.copyfile(catalog.folder / name, temporary / name)
-  (temporary / 'prompts').mkdir()
+    shutil.copyfile(catalog.folder / name, to / name)
   for name, text in catalog.prompts.items():
-    (temporary / 'prompts' / f'{name}.txt').write_bytes(text.encode())
-  shutil.rmtree(to, ignore_errors=True)  # of a start that was killed before it wrote config.json
-  os.replace(temporary, to)
+    (to / 'prompts' / f'{name}.txt').write_bytes(text.encode())

@@ -3,6 +3,9 @@
     python -m evals.select --run=runs/generate --ks=1 --out=D1.jsonl
     python -m evals.select --run=runs/generate --ks=1,2,3 --max=8000 --seed=0 --out=D123-8000.jsonl
 
+Training dialogs belong to training skills and topics. A run that also holds texts of held-out ones, or of all, has to
+be told which to take: --settings=train. A student that is trained on the others was trained on its own test.
+
 A dialog is prompt 1, answer 1, prompt 2, answer 2, as the student wrote them; `meta` says where it is from. --max draws
 so many of them at random. Prints how many of the texts had full marks, beside what the paper kept (C.1).
 """
@@ -17,7 +20,7 @@ from typing import Any
 from absl import flags
 
 from evals import catalog, grades, waves
-from evals.files import write_jsonl
+from evals.files import output_file, write_jsonl
 from evals.run import Run, open_run
 from evals.settings import parse_ks
 from skillmix_jax import command
@@ -49,8 +52,37 @@ def to_dialog(run: Run, text: waves.Text, grade: dict[str, Any]) -> dict[str, An
   }  # fmt: skip
 
 
-def full_marks(run: Run, ks: Sequence[int]) -> tuple[list[dict[str, Any]], Counter, Counter]:
-  """(dialogs, texts with marks per k, texts with full marks per k) in the order of the run."""
+def held_out_settings(run: Run) -> list[str]:
+  """Settings of the run whose texts are about held-out skills or topics; a file of combinations may name any."""
+  settings, topics = run.settings, set(run.catalog.topics['train'])
+  # `generate` takes all skills at k = 1, as the paper's D(1) does (footnote 3)
+  skills = {s.name for s in run.catalog.skills if catalog.is_train_skill(s, settings.split)}
+  found = {
+    one.setting
+    for one in run.combinations
+    if one.setting not in catalog.SETTINGS and (one.topic not in topics or not skills.issuperset(one.skills))
+  }
+  return sorted(found | ({'held_out', 'all'} & {one.setting for one in run.combinations}))
+
+
+def check_settings(run: Run, asked: Sequence[str]):
+  """Raises InputError where held-out texts would be taken without being asked for, or a setting has none."""
+  present = list(dict.fromkeys(one.setting for one in run.combinations))
+  if odd := [name for name in asked if name not in present]:
+    raise InputError(f'--settings={",".join(asked)}: {run.path} has no {odd[0]!r}, but {", ".join(present)}')
+  held_out = [] if asked else held_out_settings(run)
+  if held_out:
+    others = [name for name in present if name not in held_out] or ['NAMES']
+    raise InputError(
+      f'{run.path} has texts of {" and ".join(held_out)}, which are there to test on: say which to train on with '
+      f'--settings={",".join(others)}, or begin a run with configs/eval_generate.py'
+    )
+
+
+def full_marks(
+  run: Run, ks: Sequence[int], settings: Sequence[str] = ()
+) -> tuple[list[dict[str, Any]], Counter, Counter]:
+  """(dialogs, texts with marks per k, texts with full marks per k) in the order of the run; () takes all."""
   grader = grades.find_grader(run)
   if grader is None:
     raise InputError(f'{run.path} has no votes yet: run evals.grade first')
@@ -58,7 +90,7 @@ def full_marks(run: Run, ks: Sequence[int]) -> tuple[list[dict[str, Any]], Count
   graded, full = Counter[int](), Counter[int]()
   for text, grade in zip(waves.texts(run), grades.build(run, grader)):
     k = text.combination.k
-    if grade['points'] is None or (ks and k not in ks):
+    if grade['points'] is None or (ks and k not in ks) or (settings and text.combination.setting not in settings):
       continue
     graded[k] += 1
     if grade['full_marks'] and text.answer1.strip():  # one cannot be trained to say nothing
@@ -78,6 +110,7 @@ def choose(dialogs: list[dict[str, Any]], largest: int | None, seed: int) -> lis
 def _define_flags():
   flags.DEFINE_string('run', None, 'folder of a graded run')
   flags.DEFINE_string('out', None, 'JSONL file to write')
+  flags.DEFINE_list('settings', [], 'only dialogs of these; default: all, if none of them is held out')
   flags.DEFINE_list('ks', [], 'only dialogs of these numbers of skills; default: all')
   flags.DEFINE_integer('max', None, 'at most so many, drawn at random', lower_bound=1)
   flags.DEFINE_integer('seed', 0, 'of that draw')
@@ -88,12 +121,13 @@ def main():
     if not FLAGS[name].value:
       raise InputError(f'--{name} is missing, see --help')
   ks = parse_ks(FLAGS.ks)
-  run, out = open_run(Path(FLAGS.run)), Path(FLAGS.out)
-  dialogs, graded, full = full_marks(run, ks)
+  run, out = open_run(Path(FLAGS.run)), output_file('out', FLAGS.out, 'dialogs.jsonl')
+  check_settings(run, FLAGS.settings)
+  dialogs, graded, full = full_marks(run, ks, FLAGS.settings)
   if not dialogs:
-    raise InputError(f'{run.path} has no text with full marks{" at these ks" if FLAGS.ks else ""}: nothing to write')
+    where = ''.join(f' at --{name}={",".join(FLAGS[name].value)}' for name in ('settings', 'ks') if FLAGS[name].value)
+    raise InputError(f'{run.path} has no text with full marks{where}: nothing to write')
   chosen = choose(dialogs, FLAGS.max, FLAGS.seed)
-  out.parent.mkdir(parents=True, exist_ok=True)
   write_jsonl(out, chosen)
   written = Counter(dialog['meta']['k'] for dialog in chosen)
   paper = paper_yields()

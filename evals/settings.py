@@ -6,6 +6,10 @@ from typing import Any
 
 from skillmix_jax.errors import InputError
 
+MOST = 1_000_000  # of anything that is counted: more is a slip of the keyboard, and would be computed for days
+MOST_TEXTS = 10_000_000
+MOST_SEED = 2**63 - 1
+
 # What may change once answers exist, since no answer depends on it.
 MAY_CHANGE = frozenset({
   'settings', 'ks', 'num_combinations', 'generations', 'votes', 'votes_mode', 'grading_prompt', 'length', 'name_filter',
@@ -65,9 +69,9 @@ def _names(value: object, key: str) -> tuple[str, ...]:
   return tuple(values)
 
 
-def _whole(value: object, key: str, smallest: int) -> int:
-  if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-    raise InputError(f'{key}={value!r} must be a whole number, at least {smallest}')
+def _whole(value: object, key: str, smallest: int, largest: int = MOST) -> int:
+  if isinstance(value, bool) or not isinstance(value, int) or not smallest <= value <= largest:
+    raise InputError(f'{key}={value!r} must be a whole number from {smallest} to {largest:,}')
   return value
 
 
@@ -116,6 +120,13 @@ def from_config(config: Mapping[str, Any]) -> Settings:
   settings = _names(config['settings'], 'settings')
   if len(set(settings)) < len(settings):
     raise InputError(f'settings={settings} names a setting twice')
+  generations = _whole(config['generations'], 'generations', 1)
+  num_combinations = num_combinations if len(num_combinations) == len(ks) else num_combinations * len(ks)
+  if (num_texts := len(settings) * sum(num_combinations) * generations) > MOST_TEXTS:
+    raise InputError(
+      f'{num_texts:,} texts are asked for (settings x num_combinations x generations), more than {MOST_TEXTS:,}: '
+      'lower num_combinations or generations'
+    )
   student = dict(config['student'])
   if student.keys() != {'temperature', 'top_p', 'max_tokens'}:
     raise InputError(f'student has the keys {", ".join(student)}; it needs temperature, top_p and max_tokens')
@@ -125,8 +136,8 @@ def from_config(config: Mapping[str, Any]) -> Settings:
     combinations=config['combinations'] or '',
     settings=settings,
     ks=ks,
-    num_combinations=num_combinations if len(num_combinations) == len(ks) else num_combinations * len(ks),
-    generations=_whole(config['generations'], 'generations', 1),
+    num_combinations=num_combinations,
+    generations=generations,
     votes=_whole(config['votes'], 'votes', 1),
     votes_mode=_one_of(config['votes_mode'], 'votes_mode', ('all', 'adaptive')),
     exclude_skills=_names(config['exclude_skills'], 'exclude_skills') if config['exclude_skills'] else (),
@@ -135,7 +146,7 @@ def from_config(config: Mapping[str, Any]) -> Settings:
     name_filter=bool(config['name_filter']),
     grading_prompt=_one_of(config['grading_prompt'], 'grading_prompt', ('grade', 'grade_claude')),
     paper_row=config['paper_row'] or '',
-    seed=_whole(config['seed'], 'seed', 0),
+    seed=_whole(config['seed'], 'seed', 0, MOST_SEED),
     student={
       'temperature': _number(student['temperature'], 'student.temperature', 0, 2),
       'top_p': _number(student['top_p'], 'student.top_p', 0, 1),

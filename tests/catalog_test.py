@@ -133,8 +133,8 @@ WRONG = {
   'no key skills': ('skills.json', lambda r: r.pop('skills'), '"skills" is missing'),
   'skills no list': ('skills.json', lambda r: r.update(skills={'a': 1}), '"skills" is {\'a\': 1}'),
   'language': ('skills.json', lambda r: r.update(language=3), '"language" is 3, not a string'),
-  'no held-out topics': ('topics.json', lambda r: r.update(held_out=[]), r'topics\.json: "held_out" is empty'),
-  'no train topics': ('topics.json', lambda r: r.pop('train'), '"train" is missing'),
+  'no topics': ('topics.json', lambda r: r.update(train=[], held_out=[]), r'topics\.json: no topics; it needs "train"'),
+  'topics no list': ('topics.json', lambda r: r.update(held_out='Sushi'), '"held_out" is \'Sushi\'; it must be a list'),
   'topic no text': ('topics.json', lambda r: r['train'].insert(1, None), 'topic 2 of "train" is None, not a text'),
   'same topic': ('topics.json', lambda r: r['train'].append('Skiing'), 'topic \'Skiing\' is there twice in "train"'),
 }
@@ -203,6 +203,31 @@ def test_a_split_that_leaves_a_half_empty_names_the_other_split(folder):
   edit(folder / 'skills.json', lambda record: [one.update(category='literary') for one in record['skills']])
   with pytest.raises(InputError, match=r'leaves no held_out skills: .*use split=table'):
     catalog.load(folder).pool('held_out')
+
+
+@pytest.mark.parametrize('half', ['train', 'held_out'])
+def test_a_half_that_no_setting_asks_for_may_be_empty(folder, half):
+  other = {'train': 'held_out', 'held_out': 'train'}[half]
+  edit(folder / 'topics.json', lambda record: record.pop(half))
+  edit(
+    folder / 'skills.json', lambda record: record.update(skills=[s for s in record['skills'] if s['table'] == other])
+  )
+  mine = catalog.load(folder)
+  for setting in (other, 'all'):
+    skills, topics = mine.pool(setting, 'table')
+    assert skills == mine.skills and topics == mine.topics[other] and len(topics) == 50
+  with pytest.raises(InputError, match=f'leaves no {half} skills'):
+    mine.pool(half, 'table')
+  edit(folder / 'skills.json', lambda record: [one.update(table=half) for one in record['skills']])
+  with pytest.raises(InputError, match=rf'has no {half} topics: add some to topics\.json, or leave {half} out'):
+    catalog.load(folder).pool(half, 'table')
+
+
+@pytest.mark.parametrize('separator', ['\n', '\r\n'])
+def test_a_list_of_skills_to_leave_out_may_come_from_any_editor(paper, tmp_path, separator):
+  names = [skill.name for skill in paper.skills[:3]]
+  (tmp_path / 'out.txt').write_text(separator.join(names), newline='')
+  assert catalog.read_exclusions(f'@{tmp_path / "out.txt"}', paper) == set(names)
 
 
 def parsed(monkeypatch, config, *arguments):
