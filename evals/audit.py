@@ -46,13 +46,15 @@ def read_grades(run: Path) -> dict[Key, dict]:
   """Rows of RUN/grades.jsonl that have marks."""
   path = run / 'grades.jsonl'
   try:
-    lines = path.read_text(encoding='utf-8').removesuffix('\n').split('\n')  # a text may hold U+2028
+    lines = path.read_text(encoding='utf-8').split('\n')  # not splitlines: a text may hold U+2028
   except FileNotFoundError:
     raise InputError(f'{path} is missing: python -m evals.report --runs={run} writes it') from None
   except (OSError, UnicodeDecodeError) as error:
     raise InputError(f'{path}: cannot be read ({error})') from None
   found = {}
   for number, line in enumerate(lines, 1):
+    if not line.strip():
+      continue
     try:
       row = json.loads(line)
       if row['points'] is not None:

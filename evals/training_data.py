@@ -33,7 +33,7 @@ def read(paths: Sequence[str]) -> TrainingData:
   skill_sets, families = set(), set()
   for path in paths:
     try:
-      lines = Path(path).read_text(encoding='utf-8').split('\n')  # a text may hold U+2028
+      lines = Path(path).read_text(encoding='utf-8').split('\n')  # not splitlines: a text may hold U+2028
     except (OSError, UnicodeDecodeError) as error:
       raise InputError(f'cannot read {path}: {error}') from None
     for number, line in enumerate(lines, 1):

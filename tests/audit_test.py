@@ -109,6 +109,17 @@ def test_the_sheet_is_blind(run):
   assert fixtures.GRADER not in text and 'votes' not in text
 
 
+def test_a_text_may_hold_any_character_that_some_call_a_line_end(run, graded, tmp_path):
+  strange = 'one\u2028two\u2029three\u0085four\x0bfive\x0c\x1c\x1d\x1e'
+  rows = [row | {'text': strange} for row in graded]
+  (run / 'grades.jsonl').write_text(''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows))
+  grades = audit.read_grades(run)
+  assert len(grades) == sum(row['points'] is not None for row in rows)
+  text = _sheet(run, n=10)
+  people = audit.read_sheet(_fill(tmp_path / 'a.csv', text, _like_the_grader(grades)), grades)
+  assert len(people) == 10
+
+
 def test_no_cell_is_a_formula_and_no_character_hides(run):
   grades = audit.read_grades(run)
   text = audit.sheet([row for row in grades.values() if row['combination'].startswith('train-k1')], fixtures.paper())

@@ -87,7 +87,7 @@ def read_seed(path: Path, study: Study) -> Seed:
 
 def _text_loss(log: Path) -> float:
   """The last loss on held-out text, nats a token; nan where none was measured."""
-  rows = map(json.loads, log.read_text(encoding='utf-8').removesuffix('\n').split('\n')) if log.is_file() else ()
+  rows = map(json.loads, log.read_bytes().splitlines()) if log.is_file() else ()
   return ([math.nan] + [row['held_out_loss_text'] for row in rows if 'held_out_loss_text' in row])[-1]
 
 
