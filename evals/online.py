@@ -2,15 +2,14 @@
 
 The SDK retries 429, 5xx, timeouts and cut connections. What is added here: replies with status 200 that hold no
 completion are asked for again; errors that every further request would meet end the whole call, in which case nothing
-new is sent, what is in flight is waited for, and the message says what to do; the key appears in none of them.
+new is sent, what is in flight is waited for, and the message says what to do; the key appears in none of them, nor in
+a reply. An attempt that was too slow is followed by a more patient one, and whatever is asked again is said.
 """
 
 import asyncio
 import contextlib
-import datetime
-import json
+import functools
 import os
-import re
 import signal
 import sys
 import threading
@@ -19,28 +18,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from evals import completions
+from evals.completions import Useless
 from evals.ledger import Reply, Request
+from evals.redaction import Redaction
+from evals.refusals import KEY_VARIABLE, OUT_OF_MONEY, Stopped, explain
+from evals.retries import Patience, Retries
 from skillmix_jax.errors import InputError
 
 OnReply = Callable[[Request, Reply], None]
 OnError = Callable[[Request, str], None]
 
-KEY_VARIABLE, URL_VARIABLE = 'OPENAI_API_KEY', 'OPENAI_BASE_URL'
+URL_VARIABLE = 'OPENAI_BASE_URL'
 NO_KEY = 'none'  # servers of one's own ask for no key, but the SDK wants one
-OUT_OF_MONEY = ('insufficient_quota', 'billing_hard_limit_reached', 'billing_not_active')
-PAYMENT_REQUIRED = 402  # how some proxies say the same
 USELESS_REPLIES = 3  # how often a request is asked whose reply has status 200 and no completion
 USELESS_PAUSE = 1.0  # seconds before the second time, twice as long before the third
 CONNECT_TIMEOUT = 10.0  # seconds
-
-
-class Stopped(InputError):
-  """No more can be asked for now; what had been asked was waited for and is stored. The message says what to do."""
-
-
-def now() -> str:
-  """Time of a reply."""
-  return datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%dT%H:%M:%S.%fZ')
 
 
 class Online:
@@ -83,6 +76,7 @@ class Online:
     self.shown_url = f'{address.scheme}://{address.netloc.rpartition("@")[2]}{address.path}'  # no password, no query
     self._hosted = address.hostname == 'openai.com' or address.hostname.endswith('.openai.com')
     self._key = os.environ.get(KEY_VARIABLE, '').strip()
+    self.has_key, self.redaction = bool(self._key), Redaction(self._key)
     if not self._key.isascii():
       raise InputError(f'{KEY_VARIABLE} holds letters that no key has: copy it again')
     if self._hosted and not self._key and not dry_run:
@@ -95,12 +89,6 @@ class Online:
     """See Endpoint; SIGINT and SIGTERM stop it as an error does: what is in flight is waited for and handed over."""
     _Asking(self, on_reply, on_error).run(requests)
 
-  def scrub(self, text: str) -> str:
-    """The text on one line and without the key, or the parts of one that servers like to show."""
-    if self._key:
-      text = text.replace(self._key, '***')
-    return ' '.join(re.sub(r'\S*\*{3,}\S*|\bsk-[\w*-]+', '***', text).split())[:400]
-
   def sent_params(self) -> dict[str, Any]:
     """The params, as this server calls them."""
     sent = dict(self.params)
@@ -109,14 +97,19 @@ class Online:
       sent['max_completion_tokens'] = sent.pop('max_tokens')
     return sent
 
-  def client(self, on_request: Callable, on_response: Callable):
-    """(the SDK's client, the HTTP client in it); the functions are called before each attempt and after its head."""
+  def client(self, attempt: Callable):
+    """(the SDK's client, the HTTP client in it); `attempt(request, send)` awaits send() for each attempt of the SDK."""
     import httpx2
     import openai
 
+    class Http(openai.DefaultAsyncHttpxClient):
+      async def send(self, request, **options):
+        send = functools.partial(super().send, request, **options)
+        return await (attempt(request, send) if request.method == 'POST' else send())
+
     timeout = openai.Timeout(self.timeout, connect=min(self.timeout, CONNECT_TIMEOUT))
-    http = openai.DefaultAsyncHttpxClient(
-      event_hooks={'request': [on_request], 'response': [on_response]}, timeout=timeout,
+    http = Http(
+      timeout=timeout,
       limits=httpx2.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency),
     )  # fmt: skip
     client = openai.AsyncOpenAI(
@@ -125,28 +118,17 @@ class Online:
     )  # fmt: skip
     return client, http
 
-  def refuse_key(self, status: int, message: str) -> Stopped:
-    """What to say to 401 and 403."""
-    if not self._key:
-      return Stopped(f'{self.shown_url} wants a key ({status}): set {KEY_VARIABLE}')
-    said = f' and says: {message}' if status == 403 and message else ''  # after 401 some show parts of the key
-    return Stopped(
-      f'{self.shown_url} refuses the key in {KEY_VARIABLE} ({status}){said}; check the key and its project'
-    )
-
-
-class _Useless(Exception):
-  """A reply with status 200 that holds no completion."""
-
 
 class _Asking:
   """One call of Online.ask: a pool of workers, and why it stops if it does."""
 
   def __init__(self, online: Online, on_reply: OnReply, on_error: OnError):
     self._online, self._on_reply, self._on_error = online, on_reply, on_error
-    self._client, self._http = online.client(self._before_attempt, self._after_attempt)
+    self._client, self._http = online.client(self._attempt)
     self._workers: set[asyncio.Task] = set()
     self._sending: set[asyncio.Task | None] = set()  # those whose reply may be paid for already
+    self._patience: dict[asyncio.Task | None, Patience] = {}
+    self._retries = Retries(online.shown_url)
     self._stopped = False
     self._failure: BaseException | None = None
     self._signal: int | None = None
@@ -173,6 +155,7 @@ class _Asking:
         num_workers = min(self._online.concurrency, len(requests))
         self._workers = {self._loop.create_task(self._work(queue)) for _ in range(num_workers)}
         await asyncio.gather(*self._workers, return_exceptions=True)
+        self._retries.say()
 
   async def _reachable(self) -> bool:
     """Whether anything listens: the SDK would try for half a minute before it says no."""
@@ -209,69 +192,65 @@ class _Asking:
 
     online, began, task = self._online, time.perf_counter(), asyncio.current_task()
     body = {'model': online.model, 'messages': request.messages, **online.sent_params()}
+    self._patience[task] = Patience(online.timeout)
     for attempt in range(USELESS_REPLIES):
       await asyncio.sleep(attempt * USELESS_PAUSE)
       try:
         # chat.completions.create would check each message by its type, and read HTML with status 200 as a text.
         response = await self._client.post('/chat/completions', cast_to=httpx2.Response, body=body)
-        return _read_completion(response.content, online.model, time.perf_counter() - began)
-      except _Useless as error:
+        return completions.read(response.content, online.model, time.perf_counter() - began, online.redaction.hide)
+      except Useless as error:
         reason = str(error)
+        self._patience[task].reason = 'status 200 without a completion'
       finally:
         self._sending.discard(task)
-    raise _Useless(f'{USELESS_REPLIES} times {reason}')
+    raise Useless(f'{USELESS_REPLIES} times {reason}')
 
-  async def _before_attempt(self, request):
+  async def _attempt(self, request, send: Callable):
+    """One attempt of the SDK, which decides whether there is another one."""
+    import httpx2
+
     if self._stopped:
       raise asyncio.CancelledError
-    self._sending.add(asyncio.current_task())
-
-  async def _after_attempt(self, response):
-    if response.status_code < 400:
-      return
-    await response.aread()
-    self._sending.discard(asyncio.current_task())
-    if self._stopped or any(code in response.text for code in OUT_OF_MONEY):
-      response.headers['x-should-retry'] = 'false'  # the SDK would try an empty account eight times more
+    task = asyncio.current_task()
+    patience = self._patience[task]
+    if patience.reason:
+      self._retries.add(patience.reason)
+    request.extensions['timeout'] = request.extensions['timeout'] | {'read': patience.seconds}
+    self._sending.add(task)
+    try:
+      response = await send()
+    except httpx2.ReadTimeout:
+      self._sending.discard(task)
+      patience.lose()
+      raise
+    except httpx2.RequestError as error:
+      self._sending.discard(task)
+      patience.reason = f'a failed connection ({type(error).__name__})'
+      raise
+    if response.status_code >= 400:
+      self._sending.discard(task)
+      patience.reason = f'status {response.status_code}'
+      if self._stopped or any(code in response.text for code in OUT_OF_MONEY):
+        response.headers['x-should-retry'] = 'false'  # the SDK would try an empty account eight times more
+    return response
 
   def _failed(self, request: Request, error: Exception):
     if self._stopped:
       return  # what stopped it is said already
-    reason, is_fatal = self._explain(error)
-    if is_fatal:
-      self._stop(reason if isinstance(reason, BaseException) else Stopped(reason))
+    online = self._online
+    reason, fatal = explain(
+      error, url=online.shown_url, model=online.model, has_key=online.has_key, redaction=online.redaction,
+      attempts=online.max_retries + 1, waited=self._patience[asyncio.current_task()].waited,
+      has_answered=self._num_answered > 0,
+    )  # fmt: skip
+    if fatal is not None:
+      self._stop(fatal)
       return
     self._num_failed_since += 1
-    self._on_error(request, str(reason))
+    self._on_error(request, reason)
     if self._num_failed_since >= max(8, self._online.concurrency):
       self._stop(Stopped(f'{self._num_failed_since} requests in a row failed, the last one: {reason}'))
-
-  def _explain(self, error: Exception) -> tuple[str | BaseException, bool]:
-    """(what to say, whether it ends everything)."""
-    import openai
-
-    online, attempts = self._online, self._online.max_retries + 1
-    if isinstance(error, _Useless):
-      return online.scrub(str(error)), False
-    if isinstance(error, openai.APITimeoutError):
-      return f'no answer within {online.timeout:g} s, {attempts} times', False
-    if isinstance(error, openai.APIConnectionError):
-      return f'the connection failed {attempts} times ({type(error.__cause__).__name__})', False
-    if not isinstance(error, openai.APIStatusError):
-      return error, True  # a full disk, or a bug
-    status, said = error.status_code, online.scrub(_message(error))
-    if status == PAYMENT_REQUIRED or error.code in OUT_OF_MONEY or error.type in OUT_OF_MONEY:
-      return (
-        f'{online.shown_url} says that the account is out of money ({said}): top it up and run the same command again; '
-        'no reply is lost'
-      ), True
-    if status in (401, 403):
-      return online.refuse_key(status, said), True
-    if status == 404:
-      return f'{online.shown_url} does not find model {online.model!r} ({said}): check the name, and the URL', True
-    if status == 429:
-      return f'still too many requests after {attempts} attempts ({said}): lower --concurrency', False
-    return f'{online.shown_url} refuses the request ({status}): {said}', status < 500 and not self._num_answered
 
   def _stop(self, failure: BaseException | None):
     """No new attempt begins; waits for what is being sent, as long as one attempt may take."""
@@ -281,7 +260,8 @@ class _Asking:
     here = asyncio.current_task()
     for task in self._workers - self._sending - {here}:
       task.cancel()
-    self._loop.call_later(self._online.timeout, self._abandon)
+    longest = max((self._patience[task].seconds for task in self._sending), default=0.0)
+    self._loop.call_later(longest, self._abandon)
 
   def _abandon(self):
     for task in self._workers:
@@ -309,33 +289,3 @@ def _handlers_kept() -> Iterator[None]:
   finally:
     for number, handler in before.items():
       signal.signal(number, handler or signal.SIG_DFL)
-
-
-def _message(error) -> str:
-  """What the server says in an error."""
-  message = error.body.get('message') if isinstance(error.body, dict) else error.body
-  return str(message or error.message)
-
-
-def _read_completion(content: bytes, asked: str, seconds: float) -> Reply:
-  """Raises _Useless where there is no completion in it."""
-  try:
-    body = json.loads(content)
-    choices = body['choices']
-    message = choices[0]['message']
-    text = message.get('content')
-    usage = body.get('usage') or {}
-    if text is not None and not isinstance(text, str):
-      raise TypeError
-    return Reply(
-      text=(text or '').encode('utf-8', 'replace').decode(),  # half a surrogate pair cannot be stored
-      finish_reason=str(choices[0].get('finish_reason') or ''),
-      model=str(body.get('model') or asked),
-      usage={name: int(usage.get(name) or 0) for name in ('prompt_tokens', 'completion_tokens')},
-      id=str(body.get('id') or ''),
-      seconds=seconds,
-      time=now(),
-    )
-  except (ValueError, LookupError, TypeError, AttributeError):
-    # In full: half a key would not be found when the key is taken out, which happens before the text is cut.
-    raise _Useless(f'a reply with status 200 and no completion: {content.decode(errors="replace")}') from None

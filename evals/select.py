@@ -125,7 +125,7 @@ def main():
   check_settings(run, FLAGS.settings)
   dialogs, graded, full = full_marks(run, ks, FLAGS.settings)
   if not dialogs:
-    where = ''.join(f' at --{name}={",".join(FLAGS[name].value)}' for name in ('settings', 'ks') if FLAGS[name].value)
+    where = ' at these settings and ks' if FLAGS.settings or FLAGS.ks else ''
     raise InputError(f'{run.path} has no text with full marks{where}: nothing to write')
   chosen = choose(dialogs, FLAGS.max, FLAGS.seed)
   write_jsonl(out, chosen)

@@ -99,7 +99,7 @@ def test_a_filtered_reply_is_an_empty_text_with_its_reason(tmp_path):
     ('429', r'still too many requests after 1 attempts \(Rate limit reached.*lower --concurrency'),
     ('500', r'refuses the request \(500\): The server had an error'),
     ('cut', r'the connection failed 1 times'),
-    ('hang', r'no answer within 0\.5 s, 1 times'),
+    ('hang', r'no answer, 1 times, the last within 0\.5 s: if it is slow, lower --concurrency'),
     ('html', r'3 times a reply with status 200 and no completion: <html>'),
     ('null', r'3 times a reply with status 200 and no completion: .*"choices": null'),
     ('bad', r"refuses the request \(400\): Unsupported value: 'temperature'"),
