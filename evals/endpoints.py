@@ -24,12 +24,14 @@ class Endpoint(Protocol):
     params: sampling parameters that go into keys.
     prices: dollars for a million prompt and completion tokens; None: not known.
     writes: whether this process stores replies; of several that sample together one does.
+    concurrency: how many replies may be on their way.
   """
 
   model: str
   params: dict[str, Any]
   prices: tuple[float, float] | None
   writes: bool
+  concurrency: int
 
   def ask(self, requests: Sequence[Request], on_reply: OnReply, on_error: OnError) -> None:
     """Answers all requests and blocks until it is done; both functions are called from one thread.
@@ -68,7 +70,7 @@ def collect(
   failed: list[tuple[Request, str]] = []
   if not missing:
     return failed
-  with ledger.open_writer(stage, endpoint.writes) as writer:
+  with ledger.open_writer(stage, endpoint.writes, min(endpoint.concurrency, len(missing))) as writer:
 
     def store(request: Request, reply: Reply):
       writer.append(request, keys[id(request)], endpoint.model, endpoint.params, reply)
@@ -123,7 +125,7 @@ class Local:
     if template is not None:
       self.params['template'] = template
     self.prices: tuple[float, float] | None = (0.0, 0.0)
-    self.writes = self._model.is_main_process
+    self.writes, self.concurrency = self._model.is_main_process, 1
 
   def ask(self, requests: Sequence[Request], on_reply: OnReply, on_error: OnError) -> None:
     """See Endpoint; replies come in batches. A row's noise depends on the seed and its slot alone."""
@@ -155,7 +157,7 @@ class Exact:
     self._function, self.model = function, name
     self.params: dict[str, Any] = {}
     self.prices: tuple[float, float] | None = (0.0, 0.0)
-    self.writes = True
+    self.writes, self.concurrency = True, 1
 
   def ask(self, requests: Sequence[Request], on_reply: OnReply, on_error: OnError) -> None:
     """See Endpoint."""

@@ -7,7 +7,6 @@ ever appends to a file of its own. Rows have a key, so files of several machines
 
 import contextlib
 import dataclasses
-import errno
 import fcntl
 import gc
 import hashlib
@@ -16,15 +15,14 @@ import os
 import secrets
 import socket
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evals.appended_file import AppendedFile
 from skillmix_jax.errors import InputError
 
 FOLDER = 'replies'
-SYNC_EVERY = 0.2  # seconds; what a power cut may cost, a killed process costs nothing
 STEPS = ('answer1', 'answer2', 'vote', 'decoy')
 ROW_START = b'{"key":"'  # no line has it inside: quotes in a text are escaped
 
@@ -142,12 +140,13 @@ class Ledger:
       yield self._rows[name]
 
   @contextlib.contextmanager
-  def open_writer(self, stage: str, on_disk: bool = True) -> Iterator['Writer']:
+  def open_writer(self, stage: str, on_disk: bool = True, num_coming: int = 0) -> Iterator['Writer']:
     """A new file to append to; on the way out everything is on the disk.
 
-    `on_disk=False` only remembers rows: of several processes that sample together one writes.
+    `on_disk=False` only remembers rows: of several processes that sample together one writes. On a disk that gets full
+    there is still room for `num_coming` replies; where there is none to begin with, this raises InputError.
     """
-    writer = Writer(self._folder, stage, self._add, on_disk)
+    writer = Writer(self._folder, stage, self._add, on_disk, num_coming)
     try:
       yield writer
     finally:
@@ -237,20 +236,17 @@ def _text(raw: dict, name: str) -> str:
 class Writer:
   """Appends rows to a file of its own, which is made with the first one."""
 
-  def __init__(self, folder: Path, stage: str, on_row, on_disk: bool):
-    self._on_disk = on_disk
+  def __init__(self, folder: Path, stage: str, on_row, on_disk: bool, num_coming: int):
     host = ''.join(c if c.isalnum() else '-' for c in socket.gethostname())[:40]
-    self._path = folder / f'{stage}-{host}-{secrets.token_hex(4)}.jsonl'
+    path = folder / f'{stage}-{host}-{secrets.token_hex(4)}.jsonl'
+    self._file = AppendedFile(path, num_coming) if on_disk else None
     self._on_row = on_row
-    self._file: int | None = None
-    self._dirty, self._closed = threading.Event(), threading.Event()
-    self._sync_error: OSError | None = None
 
   def append(self, request: Request, key: str, model: str, params: Mapping[str, Any], reply: Reply):
     """The row is in the file, in one write, before this returns.
 
     Raises:
-      InputError: the disk is full or fails.
+      InputError: the disk is full or fails. The row may be in the file all the same: then there was room kept for it.
     """
     row = {
       'key': key,
@@ -267,71 +263,16 @@ class Writer:
       'seconds': round(reply.seconds, 3),
     }
     text = json.dumps(row, ensure_ascii=False, separators=(',', ':')) + '\n'
-    try:
-      if self._on_disk:
-        self._write(text.encode('utf-8', 'replace'))  # a reply is UTF-8, and a prompt must not be able to stop it
-      if self._sync_error is not None:
-        raise self._sync_error
-    except OSError as error:
-      raise self._failed(error) from None
+    # A reply is UTF-8, and a prompt must not be able to stop it.
+    full = self._file.append(text.encode('utf-8', 'replace')) if self._file is not None else None
     self._on_row(Row(key, request.slot, model, dict(params), reply))
+    if full is not None:
+      raise full
 
   def close(self):
     """Ends with everything on the disk; raises InputError where that fails."""
-    if self._file is None:
-      return
-    self._closed.set()
-    self._dirty.set()
-    self._syncer.join()
-    try:
-      os.fsync(self._file)
-    except OSError as error:
-      raise self._failed(error) from None
-    finally:
-      os.close(self._file)
-      self._file = None
-
-  def _write(self, line: bytes):
-    if self._file is None:
-      self._path.parent.mkdir(parents=True, exist_ok=True)
-      self._file = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_WRONLY, 0o644)
-      _sync_folder(self._path.parent)
-      self._syncer = threading.Thread(target=self._sync, args=(self._file,), daemon=True)
-      self._syncer.start()
-    start = os.fstat(self._file).st_size
-    rest = line[os.write(self._file, line) :]
-    try:
-      while rest:  # the disk is nearly full: the next write says so
-        rest = rest[os.write(self._file, rest) :]
-    except OSError:
-      os.ftruncate(self._file, start)  # no torn line before the rows that may follow
-      raise
-    self._dirty.set()
-
-  def _sync(self, file: int):
-    """The thread: groups the rows of 200 ms, since a flush of the disk takes longer than a reply."""
-    while not self._closed.is_set():
-      self._dirty.wait()
-      self._dirty.clear()
-      try:
-        os.fsync(file)
-      except OSError as error:
-        self._sync_error = error
-        return
-      self._closed.wait(SYNC_EVERY)
-
-  def _failed(self, error: OSError) -> InputError:
-    remedy = 'free some space' if error.errno in (errno.ENOSPC, errno.EDQUOT) else 'mend the disk'
-    return InputError(f'{self._path} cannot be written ({error.strerror}): {remedy} and run the same command again')
-
-
-def _sync_folder(folder: Path):
-  """A new file's name is on the disk only when its folder is."""
-  opened = os.open(folder, os.O_RDONLY)
-  try:
-    os.fsync(opened)
-  finally:
-    os.close(opened)
+    if self._file is not None:
+      self._file.close()
 
 
 @contextlib.contextmanager

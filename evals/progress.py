@@ -1,12 +1,15 @@
-"""How far a wave is: a bar on a terminal, plain lines in a batch log."""
+"""How far a wave is: a bar on a terminal, plain lines in a batch log; silence is said in both."""
 
 import sys
+import threading
 import time
 from types import TracebackType
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 LOG_EVERY = 10.0  # seconds between lines in a log
+SILENCE = 60.0  # seconds without a reply, after which it is said, and again after as many
 
 Prices = tuple[float, float]  # dollars for a million tokens, in and out
 
@@ -31,18 +34,24 @@ class Wave:
   def __init__(self, name: str, total: int, prices: Prices | None):
     self._name, self._total, self._prices = name, total, prices
     self._done = self._in = self._out = 0
-    self._began = self._logged = time.perf_counter()
+    self._began = self._logged = self._heard = time.perf_counter()
+    self._over = threading.Event()
+    self._watch = threading.Thread(target=self._say_silence, daemon=True)
     columns = (TextColumn(name), MofNCompleteColumn(), BarColumn(), TextColumn('{task.description}'))
-    self._bar = Progress(*columns, TimeRemainingColumn()) if sys.stderr.isatty() else None
+    self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) if sys.stderr.isatty() else None
 
   def __enter__(self) -> 'Wave':
     if self._bar is not None:
       self._task = self._bar.add_task('', total=self._total)
       self._bar.start()
+    else:
+      self._print(f'{self._total} requests')
+    self._watch.start()
     return self
 
   def advance(self, usage: dict[str, int]):
     """Counts one reply."""
+    self._heard = time.perf_counter()
     self._done += 1
     self._in += usage.get('prompt_tokens', 0)
     self._out += usage.get('completion_tokens', 0)
@@ -55,10 +64,23 @@ class Wave:
       self._print(f'{self._done} of {self._total}  {self._spent()}  {rate:.1f}/s, about {left / 60:.0f} min left')
 
   def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+    self._over.set()
+    self._watch.join()
     if self._bar is not None:
       self._bar.stop()
     seconds = time.perf_counter() - self._began
     self._print(f'{self._done} of {self._total} replies  {self._spent()}  in {seconds:.1f} s')
+
+  def _say_silence(self):
+    """The thread: whoever waits wants to know that it is the other side that is slow."""
+    said = self._heard
+    while not self._over.wait(max(0.0, said + SILENCE - time.perf_counter())):
+      said = max(said, self._heard)
+      now = time.perf_counter()
+      if now - said >= SILENCE:
+        said = now
+        so_far = f'{self._done} of {self._total}, no further' if self._done else 'no'
+        self._print(f'{so_far} reply yet, {now - self._heard:.0f} s')
 
   def _spent(self) -> str:
     return f'{self._in:,} + {self._out:,} tokens, {money(dollars(self._prices, self._in, self._out))}'

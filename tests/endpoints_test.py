@@ -1,5 +1,6 @@
 """Whatever a server does, paid replies are stored, what went wrong is said, and the key is said nowhere."""
 
+import base64
 import io
 import logging
 import os
@@ -18,6 +19,7 @@ from collecting import IN_FLIGHT, ROOT, requests
 from fake_openai import SERVED, Server, text_of
 
 from evals import online as hosted
+from evals import retries
 from evals.endpoints import Exact, Local, Online, Stopped, collect
 from evals.ledger import Ledger, Request, Slot
 from skillmix_jax.errors import InputError
@@ -182,7 +184,22 @@ def test_wrong_names_addresses_and_missing_keys_are_said(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
   'fault',
-  ['429', '500', 'cut', 'html', 'json', 'null', 'empty', 'error200', 'quota', 'bad', 'forbidden', 'echo', '401'],
+  [
+    '429',
+    '500',
+    'cut',
+    'html',
+    'json',
+    'null',
+    'empty',
+    'error200',
+    'quota',
+    'bad',
+    'forbidden',
+    'echo',
+    'repeat',
+    '401',
+  ],
 )
 def test_the_key_is_nowhere(tmp_path, fault, caplog, capfd):
   caplog.set_level(logging.DEBUG)
@@ -200,6 +217,43 @@ def test_the_key_is_nowhere(tmp_path, fault, caplog, capfd):
   assert server.base_url in said or 'times' in said
   for part in (KEY, KEY[:14], KEY[-6:]):
     assert part not in said
+
+
+def test_a_key_that_is_repeated_in_a_reply_is_taken_out_of_it(tmp_path):
+  with Server(faults=['repeat']) as server:
+    assert collect(Ledger(tmp_path), 'x', requests(1), online(server)) == []
+  (row,) = Ledger(tmp_path).rows()
+  assert row.reply.text.endswith(' ***bold*** sk-etch 0123') and row.reply.text.startswith('Answer: "***" *** (***) ')
+  assert (row.reply.id, row.reply.model, row.reply.finish_reason) == ('id ***', 'model ***', '***')
+  written = ''.join(path.read_text() for path in tmp_path.rglob('*') if path.is_file())
+  for secret in (
+    KEY[:10],
+    KEY[10:20],
+    KEY[-10:],
+    *(base64.b64encode(b' ' * n + KEY.encode())[4:-6].decode() for n in range(3)),
+  ):
+    assert secret not in written
+
+
+def test_what_is_asked_again_is_said(tmp_path, capfd, monkeypatch):
+  monkeypatch.setattr(retries, 'TOGETHER', 0.05)
+  monkeypatch.setattr(retries, 'EVERY', 0.05)
+  with Server(faults=['429', '500', 'cut', 'html', 'hang']) as server:
+    assert collect(Ledger(tmp_path), 'x', requests(5), online(server, concurrency=5, timeout=0.5)) == []
+    said = capfd.readouterr().err
+    assert server.num_requests == 10
+  for reason in (
+    '1 x status 429', '1 x status 500', '1 x a failed connection (RemoteProtocolError)',
+    '1 x status 200 without a completion', '1 x no answer within 0.5 s (if the server is slow, lower --concurrency)',
+  ):  # fmt: skip
+    assert reason in said
+  assert said.count('asked again') == said.count('\n') == said.count(server.base_url) <= 5
+
+
+def test_a_server_that_is_slower_than_the_timeout_gets_more_time_instead_of_more_requests(tmp_path):
+  with Server(latency=0.7) as server:
+    assert collect(Ledger(tmp_path), 'x', requests(4), online(server, concurrency=4, timeout=0.5)) == []
+    assert server.num_requests == 8
 
 
 def test_a_full_disk_stops_and_is_said(tmp_path):

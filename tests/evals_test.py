@@ -107,7 +107,8 @@ def test_from_nothing_to_tables_and_training_dialogs(server, tmp_path):
   assert page.stat().st_size > 10_000
 
   dialogs = tmp_path / 'dialogs.jsonl'
-  run('evals.select', f'--run={path}', f'--out={dialogs}')
+  assert '--settings=' in run('evals.select', f'--run={path}', f'--out={dialogs}', code=2) and not dialogs.exists()
+  run('evals.select', f'--run={path}', '--settings=held_out', f'--out={dialogs}')
   selected = [json.loads(line) for line in dialogs.open()]
   grades = [json.loads(line) for line in (path / 'grades.jsonl').open()]
   assert len(selected) == sum(grade['full_marks'] == 1 for grade in grades) > 0
@@ -255,7 +256,9 @@ def test_a_run_folder_that_is_wrong_is_one_line(server, tmp_path):
   assert 'minimix' in run('evals.grade', f'--run={path}', '--grader=exact', code=2, **where)
   assert 'no votes yet' in run('evals.select', f'--run={path}', f'--out={tmp_path / "d"}', code=2)
   run('evals.grade', f'--run={path}', '--grader=openai:fake-1', **where)
-  assert 'one grader' in run('evals.grade', f'--run={path}', '--grader=openai:fake-2', code=2, **where)
+  for more in ([], ['--dry_run']):
+    assert 'one grader' in run('evals.grade', f'--run={path}', '--grader=openai:fake-2', *more, code=2, **where)
+  assert f'--out={tmp_path}/report.html' in run('evals.report', f'--runs={path}', f'--out={tmp_path}', code=2)
   assert 'config.json' in run('evals.grade', f'--run={tmp_path}', '--grader=openai:fake-1', code=2, **where)
 
   file = next((path / 'replies').glob('votes-*'))

@@ -11,6 +11,7 @@ A paid request is one that got a whole completion (status 200), whether the clie
 
 import argparse
 import asyncio
+import base64
 import hashlib
 import importlib
 import json
@@ -34,13 +35,20 @@ ERRORS = {  # fault: status, code, message, headers
   'bad': (400, 'invalid_value', "Unsupported value: 'temperature' does not support 0.2 with this model", ''),
   'forbidden': (403, 'unsupported_country', 'Country, region, or territory not supported', ''),
 }
-OTHERS = ('hang', 'cut', 'html', 'json', 'null', 'empty', 'filter', 'error200', 'echo')
+OTHERS = ('hang', 'cut', 'html', 'json', 'null', 'empty', 'filter', 'error200', 'echo', 'repeat')
 
 
 def text_of(body: dict) -> str:
   """The default reply: a text that differs for every request body, about as long as a student's answer."""
   digest = hashlib.sha256(json.dumps(body).encode()).hexdigest()
   return f'Answer: {digest} “said the silver river”.\nExplanation:\n1. simile: ' + ' '.join([digest] * 8)
+
+
+def repeated(key: str) -> str:
+  """A text that tells the key in many ways: whole, in halves, and in base64 with and without what comes before it."""
+  half = len(key) // 2
+  encoded = [base64.b64encode(text.encode()).decode() for text in (key, f'Bearer {key}', f'me:{key}', f':{key}\n')]
+  return ' '.join([f'Answer: "{key}"', key[:half], f'({key[half:]})', *encoded, '***bold*** sk-etch 0123'])
 
 
 def usage_of(body: dict, text: str) -> dict[str, int]:
@@ -208,6 +216,9 @@ class Server:
     else:
       if fault == 'filter':
         completion['choices'][0] |= {'finish_reason': 'content_filter', 'message': {'content': None}}
+      elif fault == 'repeat':  # a proxy that shows the headers it was sent, in every text of a completion
+        completion |= {'id': f'id {key}', 'model': f'model {key}'}
+        completion['choices'][0] |= {'finish_reason': key, 'message': {'content': repeated(key)}}
       else:
         assert fault is None, f'{fault!r} is none of {", ".join((*ERRORS, *OTHERS))}'
       self.num_paid += 1

@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from collecting import kill_and_finish
+from collecting import kill_and_finish, requests
 from fake_openai import start_process
 
-from evals import ledger as ledgers
+from evals import appended_file
+from evals.endpoints import Exact, collect
 from evals.ledger import Ledger, Reply, Request, Slot, key, lock
 from skillmix_jax.errors import InputError
 
@@ -156,6 +157,58 @@ def test_a_full_disk_stops_cleanly_and_leaves_no_torn_line(tmp_path, monkeypatch
   assert len(Ledger(tmp_path)) == path.read_bytes().count(b'\n') > 0
 
 
+class Room:
+  """What AppendedFile keeps on the disk; the disk has 700 bytes besides."""
+
+  def __init__(self, num_bytes: int, monkeypatch):
+    self._num_bytes, self._left, self._write = num_bytes, 700, os.write
+    monkeypatch.setattr(appended_file, '_keep_room', lambda folder, num_bytes: self)
+    monkeypatch.setattr(os, 'write', self.write)
+
+  def write(self, file, data):
+    if len(data) > self._left:
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    self._left -= len(data)
+    return self._write(file, data)
+
+  def close(self):
+    self._left += self._num_bytes
+
+
+def test_what_is_on_its_way_when_the_disk_gets_full_finds_room(tmp_path, monkeypatch):
+  Room(1000, monkeypatch)
+  outcomes = []
+  with Ledger(tmp_path).open_writer('x', num_coming=3) as writer:
+    for i in range(9):
+      try:
+        writer.append(Request(Slot('c', i, 'vote'), MESSAGES), f'key{i}', 'm', {}, reply())
+        outcomes.append('stored')
+      except InputError as error:
+        assert 'No space left on device' in str(error)
+        outcomes.append('stored, and no more' if len(Ledger(tmp_path)) == i + 1 else 'lost')
+  num = outcomes.index('stored, and no more')
+  assert outcomes[:num] == ['stored'] * num and outcomes[num + 1] == outcomes[num + 2] == 'stored'
+  assert outcomes[-1] == 'lost' and num > 0
+
+
+def test_nothing_is_asked_where_there_is_no_room(tmp_path, monkeypatch):
+  def none(folder, num_bytes):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  monkeypatch.setattr(appended_file, '_keep_room', none)
+  asked = []
+  with pytest.raises(InputError, match=r'No space left on device.*free some space and run the same command again'):
+    collect(Ledger(tmp_path), 'x', requests(3), Exact(lambda **context: asked.append(context)))
+  assert not asked
+
+
+def test_the_room_goes_with_the_process_and_is_no_part_of_the_ledger(tmp_path):
+  with Ledger(tmp_path).open_writer('x', num_coming=3) as writer:
+    writer.append(Request(SLOT, MESSAGES), 'k1', 'm', {}, reply())
+    (path,) = tmp_path.iterdir()
+    assert path.suffix == '.jsonl'
+
+
 def test_a_disk_that_fails_in_the_background_is_said(tmp_path, monkeypatch):
   def broken(file):
     raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -165,7 +218,7 @@ def test_a_disk_that_fails_in_the_background_is_said(tmp_path, monkeypatch):
     Ledger(tmp_path).open_writer('x') as writer,
   ):
     writer.append(Request(SLOT, MESSAGES), 'k', 'm', {}, reply())
-    monkeypatch.setattr(ledgers.os, 'fsync', broken)
+    monkeypatch.setattr(os, 'fsync', broken)
 
 
 def test_two_processes_on_one_run_refuse_each_other(tmp_path):

@@ -1,0 +1,33 @@
+"""Whoever waits is told what for."""
+
+import re
+import time
+
+from evals import progress
+from evals.progress import Wave
+
+USAGE = {'prompt_tokens': 3, 'completion_tokens': 4}
+
+
+def test_a_log_has_a_line_at_the_start_and_one_at_the_end(capsys):
+  with Wave('answer 1', 8, (1.0, 2.0)) as wave:
+    assert capsys.readouterr().err == 'answer 1: 8 requests\n'
+    for _ in range(8):
+      wave.advance(USAGE)
+  assert re.fullmatch(r'answer 1: 8 of 8 replies  24 \+ 32 tokens, \$8\.8e-05  in .* s\n', capsys.readouterr().err)
+
+
+def test_silence_is_said_again_and_again(capsys, monkeypatch):
+  monkeypatch.setattr(progress, 'SILENCE', 0.05)
+  said = ''
+
+  def wait_for(line, times):
+    nonlocal said
+    while said.count(line) < times:  # the test's own time limit ends what never comes
+      said += capsys.readouterr().err
+      time.sleep(0.01)
+
+  with Wave('votes', 8, None) as wave:
+    wait_for('votes: no reply yet, 0 s\n', times=2)
+    wave.advance(USAGE)
+    wait_for('votes: 1 of 8, no further reply yet, 0 s\n', times=2)
