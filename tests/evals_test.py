@@ -254,7 +254,9 @@ def test_a_run_folder_that_is_wrong_is_one_line(server, tmp_path):
   message = run('evals.grade', f'--run={path}', code=2, **where)
   assert '--grader is missing' in message and '$' in message and 'exact' in message
   assert 'minimix' in run('evals.grade', f'--run={path}', '--grader=exact', code=2, **where)
-  assert 'no votes yet' in run('evals.select', f'--run={path}', f'--out={tmp_path / "d"}', code=2)
+  assert 'no votes yet' in run(
+    'evals.select', f'--run={path}', '--settings=held_out', f'--out={tmp_path / "d"}', code=2
+  )
   run('evals.grade', f'--run={path}', '--grader=openai:fake-1', **where)
   for more in ([], ['--dry_run']):
     assert 'one grader' in run('evals.grade', f'--run={path}', '--grader=openai:fake-2', *more, code=2, **where)
