@@ -19,16 +19,26 @@ pip := $(python) -m pip --disable-pip-version-check
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-setup: $(VENV)/.installed  ## .venv with what the tests need, every version pinned (other targets do this first)
+setup: $(VENV)/.installed  ## .venv with what the commands need, every version pinned (other targets do this first)
 
-$(VENV)/.installed: requirements.lock setup.py
+# Python 3.11 gets locked hashes; any newer one the versions that were tested on 3.12.
+$(VENV)/.installed: requirements.lock constraints-3.12.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo 'error: Python 3.11 or newer is needed; name one: make setup PYTHON=python3.11' >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(pip) install --quiet --require-hashes -r requirements.lock
+	$(call locked,requirements.lock,.[build])
+	$(pip) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.installed requirements-test.lock
+	$(call locked,requirements-test.lock,.[build,test])
 	$(pip) install --quiet $(TORCH)
 	$(pip) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
+
+# locked: LOCK, and what it stands for where the Python is another one
+locked = if $(python) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; \
+  then $(pip) install --quiet --require-hashes -r $(1); else $(pip) install --quiet -c constraints-3.12.txt '$(2)'; fi
 
 demo: setup  ## the question and an answer on a toy world: no GPU, no key, no download; some 8 minutes
 	PYTHON=$(python) examples/minimix.sh demo 0 'D123 D1' 100 1,2,3,4 "('train',)"
@@ -54,13 +64,13 @@ minimix-science: setup  ## what its result hangs on: data, epochs, text, base; f
 	$(python) -m evals.minimix.findings --study=science --ks=2,3,4 \
 	  --seeds="$$(echo $(SCIENCE_SEEDS:%=runs/minimix/seed-%) | tr ' ' ',')"
 
-test: setup  ## the default tests: on the CPU, with pip packages only
+test: $(VENV)/.tools  ## the default tests: on the CPU, with pip packages only
 	$(python) -m pytest -n auto --maxprocesses=4 --dist=loadfile
 
-slow: setup  ## the tests that take minutes; some need apt packages (CONTRIBUTING.md) or plan-tools, else skip
+slow: $(VENV)/.tools  ## the tests that take minutes; some need apt packages (CONTRIBUTING.md) or plan-tools, else skip
 	$(python) -m pytest -o addopts='' tests/slow
 
-lint: setup  ## ruff and types
+lint: $(VENV)/.tools  ## ruff and types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
@@ -71,16 +81,20 @@ plan-tools: setup  ## .venv-plan: the TPU and CUDA compilers for `plan`, on top 
 	  > "$$(.venv-plan/bin/python -c 'import site; print(site.getsitepackages()[0])')/setup.pth"
 	.venv-plan/bin/python -m pip --disable-pip-version-check install --quiet --no-deps $(PLAN_TOOLS)
 
-bench: setup  ## the speed tables
+bench: $(VENV)/.tools  ## the speed tables
 	PYTHONPATH=. $(python) benchmarks/run.py
 
+compile = build/lock/bin/pip-compile pyproject.toml --generate-hashes --allow-unsafe --strip-extras --no-header \
+  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --quiet
 lock:  ## pins the newest versions again: run it with Python 3.11 on Linux x86-64
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet 'pip-tools>=7.6.2'
-	build/lock/bin/pip-compile setup.py --extra=lock --upgrade --generate-hashes --allow-unsafe --strip-extras \
-	  --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
-	  --quiet --output-file=build/requirements.lock
-	{ sed '/^[^#]/,$$d' requirements.lock; grep -v '^# The following' build/requirements.lock; } > build/with_head
-	mv build/with_head requirements.lock
+	$(compile) --upgrade --extra=build --extra=test --extra=torch-needs --output-file=requirements-test.lock
+	cp requirements-test.lock requirements.lock
+	$(compile) --extra=build --output-file=requirements.lock
+	sed -i '/^# The following/d; 1i # Every package that the commands need, for Python 3.11 on Linux x86-64; `make lock` renews it.' \
+	  requirements.lock
+	sed -i '/^# The following/d; 1i # requirements.lock and what the tests need, except torch (the Makefile says why); `make lock` renews it.' \
+	  requirements-test.lock
 
 .PHONY: help setup demo minimix minimix-science test slow lint plan-tools bench lock

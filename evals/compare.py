@@ -15,9 +15,9 @@ from pathlib import Path
 
 from absl import flags
 
-from configs.graders import family
 from evals import contrasts, grades, metrics, tables, training_data
 from evals.contrasts import Contrast, Graded
+from evals.graders import family
 from evals.run import open_run
 from evals.settings import parse_ks
 from skillmix_jax import command

@@ -18,8 +18,7 @@ from pathlib import Path
 
 from absl import flags
 
-from configs import graders
-from evals import grades, waves
+from evals import graders, grades, waves
 from evals.endpoints import Endpoint
 from evals.estimate import Estimate, estimate_grading
 from evals.ledger import Slot, lock

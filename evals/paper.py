@@ -16,8 +16,7 @@ from pathlib import Path
 
 from absl import flags
 
-from configs import graders
-from evals import gpu_hours
+from evals import gpu_hours, graders
 from evals.estimate import Estimate
 from evals.experiments import TABLES, Row
 from evals.paper_plan import Place, Plan, Step, config_of, paper_row, plan_table, reached, workdir
@@ -115,7 +114,7 @@ def check_model(flag: str, value: str | None, kinds: Sequence[str]):
   if not re.fullmatch(f'({"|".join(kinds)}):.+', value):
     raise InputError(f'--{flag}={value!r} must be {" or ".join(f"{kind}:MODEL" for kind in kinds)}')
   if day := graders.retired(value.partition(':')[2]):
-    raise InputError(f'--{flag}={value} was retired on {day}: configs/graders.py lists models that can be asked')
+    raise InputError(f'--{flag}={value} was retired on {day}: evals/graders.py lists models that can be asked')
 
 
 def _define_flags():

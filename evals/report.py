@@ -19,8 +19,7 @@ from typing import Any
 
 from absl import flags
 
-from configs import graders
-from evals import contrasts, files, grades, metrics, paper_tables, tables, training_data, waves
+from evals import contrasts, files, graders, grades, metrics, paper_tables, tables, training_data, waves
 from evals.contrasts import Contrast, Graded
 from evals.files import write_json, write_jsonl
 from evals.page.view import RunView

@@ -3,8 +3,7 @@
 import os
 from collections.abc import Callable
 
-from configs import graders
-from evals import endpoints, online
+from evals import endpoints, graders, online
 from evals.catalog import Catalog
 from evals.settings import Settings
 from skillmix_jax.errors import InputError
@@ -27,7 +26,7 @@ def open_student(
 def open_hosted(model: str, params: dict, base_url: str | None, concurrency: int, dry_run: bool) -> endpoints.Endpoint:
   """A hosted model; raises InputError for one that is retired, or without a key where requests will be made."""
   if day := graders.retired(model):
-    raise InputError(f'{model} was retired on {day}: configs/graders.py lists models that can be asked')
+    raise InputError(f'{model} was retired on {day}: evals/graders.py lists models that can be asked')
   known = graders.find(model)
   url = base_url or os.environ.get(online.URL_VARIABLE) or (known.base_url if known else None)
   return endpoints.Online(

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.graders import family
+from evals.graders import family
 from skillmix_jax.errors import InputError
 
 

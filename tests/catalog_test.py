@@ -8,8 +8,8 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from configs import eval_generate, eval_paper, graders
-from evals import catalog
+from configs import eval_generate, eval_paper
+from evals import catalog, graders
 from skillmix_jax.errors import InputError
 
 
