@@ -21,7 +21,7 @@ import pathlib
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from absl import flags
@@ -98,6 +98,7 @@ def prepare(
   wet: str = '',
   text: Sequence[str] = (),
   max_rows: int = 0,
+  shares: Mapping[str, float] | None = None,
   languages: Sequence[str] = (),
   max_cut: float = 0.5,
   held_out: float = 0.01,
@@ -111,6 +112,9 @@ def prepare(
   """
   if not (dialogs or code or wet or text):
     raise InputError('nothing to prepare: give --dialogs, --code, --wet or --text')
+  text_names = [name for name, given in (('code', code), ('wet', wet), ('text', text)) if given]
+  if shares:
+    _check_shares(shares, text_names, max_rows)
   encoder = tokenizer.load(tokenizer_path)
   out = pathlib.Path(out).absolute()
   part = out.with_name(f'.{out.name}.part')
@@ -127,16 +131,56 @@ def prepare(
         cuts.check(max_cut)
         done.append(source)
       documents = text_sources(part, encoder, length, held_out, code=code, wet=wet, text=text, languages=languages)
-      rows.write_text(documents, max_rows, progress.update)
+      rows.write_text(documents, max_rows, shares or {}, progress.update)
       done.extend(documents)
     encoder.save(part / 'tokenizer')
     np.save(part / 'lengths.npy', np.asarray(lengths, np.int32), allow_pickle=False)
     manifest = _manifest(done, cuts, encoder, template, length)
+    if shares:
+      _add_shares(manifest['sources'], shares, documents)
     (part / 'manifest.json').write_text(json.dumps(manifest, indent=2) + '\n', encoding='utf-8')
     _move_into_place(part, out)
   finally:
     shutil.rmtree(part, ignore_errors=True)
   return manifest
+
+
+def parse_shares(flag: Sequence[str]) -> dict[str, float]:
+  """Reads --shares=code:1,wet:3; raises InputError for what is no NAME:NUMBER above 0."""
+  shares: dict[str, float] = {}
+  for part in flag:
+    name, _, text = part.partition(':')
+    try:
+      number = float(text)
+    except ValueError:
+      number = 0.0
+    if not 0 < number < float('inf') or name in shares:
+      raise InputError(
+        f'--shares: {part!r} must be NAME:NUMBER with a number above 0, each name once, as in code:1,wet:3'
+      )
+    shares[name] = number
+  return shares
+
+
+def _check_shares(shares: Mapping[str, float], sources: Sequence[str], max_rows: int):
+  if odd := sorted(shares.keys() ^ set(sources)):
+    raise InputError(
+      f'--shares names {", ".join(shares)}, but the text sources given are {", ".join(sources) or "none"}: '
+      f'{odd[0]!r} must be in both'
+    )
+  if not max_rows:
+    raise InputError('--shares needs --rows: a share of how many rows? Without it every document is taken')
+
+
+def _add_shares(counts: dict[str, dict], shares: Mapping[str, float], documents: Sequence[rows.TextSource]):
+  """Adds to each text source what share of the rows it should have, what it has, and whether it ran out."""
+  num_rows = sum(counts[name]['train_rows'] for name in shares)
+  for source in documents:
+    counts[source.name] |= {
+      'share_wanted': shares[source.name] / sum(shares.values()),
+      'share_reached': counts[source.name]['train_rows'] / num_rows,
+      'ran_out': source.ran_out,
+    }
 
 
 def _check_out(out: pathlib.Path, part: pathlib.Path):
@@ -190,6 +234,13 @@ def show(manifest: dict, console: Console):
     shown = ('train_rows', 'tokens', 'trained_tokens', 'held_out_rows', 'documents')
     table.add_row(name, *(f'{counts[key]:,}' for key in shown), notes)
   console.print(table)
+  for name, counts in manifest['sources'].items():
+    if 'share_wanted' in counts:
+      why = '; it ran out: give more of it, or fewer --rows' if counts['ran_out'] else ''
+      console.print(
+        f'{name}: {counts["share_reached"]:.1%} of the text rows, --shares wants {counts["share_wanted"]:.1%}{why}',
+        soft_wrap=True, highlight=False,
+      )  # fmt: skip
   if manifest['cuts']:
     table = Table(box=box.SIMPLE_HEAD)
     for name in ('k', 'dialogs', 'with a cut answer', 'trained tokens lost'):
@@ -214,6 +265,7 @@ def main():
     wet=FLAGS.wet,
     text=FLAGS.text,
     max_rows=FLAGS.rows,
+    shares=parse_shares(FLAGS.shares),
     languages=FLAGS.languages,
     max_cut=FLAGS.max_cut,
     held_out=FLAGS.held_out,
@@ -238,6 +290,7 @@ if __name__ == '__main__':
   flags.DEFINE_integer(
     'rows', 0, 'stop at so many text rows, in equal shares from the text sources; 0: all', lower_bound=0
   )
+  flags.DEFINE_list('shares', [], 'of --rows by source instead of equal ones, for example code:1,wet:3')
   flags.DEFINE_list('languages', [], 'keep WET pages in one of these (eng,deu,...); default: all')
   flags.DEFINE_float('max_cut', 0.5, 'largest share of dialogs whose answer may be cut', lower_bound=0, upper_bound=1)
   flags.DEFINE_float('held_out', 0.01, 'share of documents and dialogs to hold out', lower_bound=0, upper_bound=1)

@@ -19,6 +19,7 @@ A dialog is one segment. A text row is one segment too, even if it holds several
 import copy
 import functools
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
 
 import grain
@@ -29,13 +30,14 @@ from skillmix_jax.data.records import Data, Dialog
 from skillmix_jax.errors import InputError
 
 Batch = dict[str, np.ndarray]
+MOST_STEPS = 2**40  # grain wants to know where a dataset ends; a run ends before
 
 
 class _Order:
-  """An endless sequence of indices below n: one random permutation after the other.
+  """An endless sequence of indices below n: one random permutation after the other. A source for grain.
 
   RandomState is the generator whose stream numpy has promised never to change, so an upgrade of a library
-  cannot reorder a run that is resumed.
+  cannot reorder a run that is resumed; grain's own shuffle makes no such promise.
   """
 
   def __init__(self, n: int, key: str):
@@ -46,19 +48,22 @@ class _Order:
     digest = hashlib.sha256(f'{self._key}/{epoch}'.encode()).digest()
     return np.random.RandomState(np.frombuffer(digest, '<u4')).permutation(self._n)
 
-  def __call__(self, start: int, stop: int) -> np.ndarray:
-    """Entries [start, stop) of the sequence, int64."""
-    parts = []
-    while start < stop:
-      epoch, offset = divmod(start, self._n)
-      part = self._epoch(epoch)[offset : offset + stop - start]
-      parts.append(part)
-      start += len(part)
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+  def __len__(self) -> int:
+    return sys.maxsize
+
+  def __getitem__(self, i: int) -> np.int64:
+    epoch, offset = divmod(i, self._n)
+    return self._epoch(epoch)[offset]
+
+  def in_steps(self, size: int) -> grain.MapDataset:
+    """Element g: the `size` indices of step g, int64."""
+    if not size:
+      return grain.MapDataset.range(MOST_STEPS).map(lambda g: np.zeros(0, np.int64))
+    return grain.MapDataset.source(self).batch(size, drop_remainder=True, batch_fn=np.asarray)[:MOST_STEPS]
 
 
 class Mixture:
-  """`mixture[g]` is the batch of step g, counted from 0.
+  """`mixture[g]` is the batch of step g, counted from 0; `mixture.steps` is the pipeline that makes it.
 
   Args:
     data: what prepare wrote.
@@ -86,33 +91,45 @@ class Mixture:
     steps: int | None = None,
   ):
     self._data, self._dialogs, self._text = data, data.dialogs('train'), data.text('train')
-    self._num_dialogs, self._num_text = dialogs, text_rows
+    self._num_dialogs = dialogs
     if dialogs and not len(self._dialogs):
       raise InputError(f'{data.path} has no training dialogs: prepare it with --dialogs, or set data.dialogs=0')
     if text_rows and not len(self._text):
       raise InputError(
         f'{data.path} has no text rows: prepare it with --code, --wet or --text, or set data.text_rows=0'
       )
-    self._dialog_order = _Order(len(self._dialogs), f'{seed}/{data.fingerprint}/dialogs')
-    self._text_order = _Order(len(self._text), f'{seed}/{data.fingerprint}/text')
+    self._dialog_indices = _Order(len(self._dialogs), f'{seed}/{data.fingerprint}/dialogs').in_steps(dialogs)
+    self._text_indices = _Order(len(self._text), f'{seed}/{data.fingerprint}/text').in_steps(text_rows)
     self._packing = packing
     self.rows_needed = self._dialog_rows(steps) + text_rows
     self.num_rows = self.rows_needed
     if num_rows is not None:
       self.num_rows = self.with_rows(num_rows).num_rows
 
+  @property
+  def steps(self) -> grain.MapDataset:
+    """Element g is the batch of step g: dialogs and text, each in its own order, side by side, laid out in rows."""
+    dialogs = self._dialog_indices.map(self._dialogs.read)
+    text = self._text_indices.map(self._text.read)
+    return grain.experimental.ZipMapDataset([dialogs, text]).map(lambda both: self._lay_out(*both))
+
+  def _lay_out(self, dialogs: Sequence[Dialog], text_XT: np.ndarray) -> Batch:
+    rows = [[dialogs[slot] for slot in row] for row in self._plan([len(dialog.tokens) for dialog in dialogs])]
+    return _batch(rows, text_XT, self.num_rows, self._data.length, self._data.bos_id)
+
   def _dialog_rows(self, steps: int | None) -> int:
     if not self._packing:
       return self._num_dialogs
     if steps is None:
       raise ValueError('packing needs to know the number of steps')
-    return max((len(self._plan(self.indices(g)[0])) for g in range(steps)), default=0)
+    lengths = (self._data.lengths[self._dialog_indices[g]].tolist() for g in range(steps))
+    return max(map(len, map(self._plan, lengths)), default=0)
 
-  def _plan(self, dialog_indices: np.ndarray) -> list[list[int]]:
-    """Which of the step's dialogs share a row."""
+  def _plan(self, lengths: Sequence[int]) -> list[list[int]]:
+    """Which of a step's dialogs, given their lengths, share a row."""
     if not self._packing:
-      return [[slot] for slot in range(len(dialog_indices))]
-    return best_fit_decreasing(self._data.lengths[dialog_indices].tolist(), self._data.length)
+      return [[slot] for slot in range(len(lengths))]
+    return best_fit_decreasing(lengths, self._data.length)
 
   def with_rows(self, num_rows: int) -> 'Mixture':
     """The same batches with padding rows up to `num_rows`, for devices that want equal shares."""
@@ -124,20 +141,16 @@ class Mixture:
 
   def indices(self, g: int) -> tuple[np.ndarray, np.ndarray]:
     """Record numbers of step g's dialogs and of its text rows."""
-    d, x = self._num_dialogs, self._num_text
-    return self._dialog_order(g * d, (g + 1) * d), self._text_order(g * x, (g + 1) * x)
+    return self._dialog_indices[g], self._text_indices[g]
 
   def rows_of_dialogs(self, g: int) -> list[list[int]]:
     """Record numbers of the dialogs in each row of step g."""
     dialog_indices, _ = self.indices(g)
-    return [[int(dialog_indices[slot]) for slot in row] for row in self._plan(dialog_indices)]
+    plan = self._plan(self._data.lengths[dialog_indices].tolist())
+    return [[int(dialog_indices[slot]) for slot in row] for row in plan]
 
   def __getitem__(self, g: int) -> Batch:
-    dialog_indices, text_indices = self.indices(g)
-    dialogs = self._dialogs.read(dialog_indices)
-    rows = [[dialogs[slot] for slot in row] for row in self._plan(dialog_indices)]
-    text_XT = self._text.read(text_indices)
-    return _batch(rows, text_XT, self.num_rows, self._data.length, self._data.bos_id)
+    return self.steps[g]
 
 
 def _batch(rows: Sequence[Sequence[Dialog]], text_XT: np.ndarray, num_rows: int, length: int, bos_id: int) -> Batch:
@@ -178,8 +191,8 @@ def _batch(rows: Sequence[Sequence[Dialog]], text_XT: np.ndarray, num_rows: int,
 
 def iterate(mixture: Mixture, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
   """(g, batch) for the steps start .. stop - 1, prepared ahead in the background."""
-  steps = grain.MapDataset.range(start, stop).map(lambda g: (g, mixture[g]))
-  return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)))
+  ahead = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+  return zip(range(start, stop), mixture.steps[start:stop].to_iter_dataset(ahead))
 
 
 def held_out(data: Data, source: str, rows: int) -> Batch:

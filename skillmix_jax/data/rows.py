@@ -4,7 +4,7 @@ import hashlib
 import json
 import pathlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -137,6 +137,7 @@ class TextSource(Source):
     held_out: float,
   ):
     super().__init__(folder, name)
+    self.ran_out = False  # all of its documents are read
     self._skipped = skipped
     self._documents = _tokenised(documents, encoder)
     self._encoder, self._length, self._held_out = encoder, length, held_out
@@ -178,18 +179,24 @@ def _tokenised(documents: Iterator[str], encoder: Tokenizer) -> Iterator[tuple[s
   yield from zip(block, encoder.encode_batch(block))
 
 
-def write_text(text_sources: Sequence[TextSource], max_rows: int, report: Report):
-  """Fills the rows: the next document always comes from the source that has the fewest rows and is not at its end."""
+def write_text(text_sources: Sequence[TextSource], max_rows: int, shares: Mapping[str, float], report: Report):
+  """Fills the rows: the next document comes from the source that is furthest below its share.
+
+  Args:
+    max_rows: training rows of all sources together; 0: all that there are.
+    shares: of the rows, by source, up to a common factor; a source that is not named has 1.
+  """
   open_sources = list(text_sources)
   wanted = float(max_rows or 'inf')
   while open_sources and wanted > 0:
-    source = min(open_sources, key=lambda source: source.rows('train'))
+    source = min(open_sources, key=lambda source: source.rows('train') / shares.get(source.name, 1))
     before = source.rows('train')
     tokens = source.pull(wanted)
     wanted -= source.rows('train') - before
     if tokens is not None:
       report(source.name, source.counts['documents'], source.rows('train'), tokens)
       continue
+    source.ran_out = True
     open_sources.remove(source)
     if not source.rows('train'):
       raise InputError(
