@@ -29,6 +29,7 @@ from skillmix_jax.estimate import MFU, Run, memory, step_seconds
 from skillmix_jax.hardware import GIB, Target
 from skillmix_jax.loss import Loss
 from skillmix_jax.mesh import AXES, mesh_sizes
+from skillmix_jax.models import attention
 from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer
 from skillmix_jax.pretrained import open_source
@@ -81,10 +82,9 @@ def read_run(config: ConfigDict, target: Target) -> tuple[Run, list[str]]:
     length, vocab_size = data.length, data.vocab_size
   else:
     notes.append(f'{config.data.path or "data.path"} is not here: {vocab_size:,} tokens and rows of {length:,} assumed')
-  if model['attention'] == 'auto':
-    model['attention'] = 'cudnn' if target.platform == 'cuda' else 'xla'
-  if model['attention'] == 'cudnn' and target.platform == 'tpu':
-    raise InputError(f'model.attention=cudnn needs NVIDIA GPUs, --target={target.name} has none: use auto or xla')
+  platform = 'gpu' if target.platform == 'cuda' else target.platform
+  model['attention'], note = attention.choose(model['attention'], platform, length)
+  notes += [note] if note else []
   if reference and Path(reference.split('@')[0]).is_dir():
     shape = open_source(reference).config
     cfg = dataclasses.replace(shape, **{name: model[name] for name in ('dtype', 'remat', 'attention')})

@@ -93,7 +93,6 @@ class Block(nnx.Module):
     q, k = rotate(q, cos, sin), rotate(k, cos, sin)
     context = attend(q, k, v, segments_BT, window=cfg.window, implementation=cfg.attention)
     context = context.reshape(B * T, cfg.num_heads * cfg.head_dim, out_sharding=spec('batch', 'heads'))
-    context = checkpoint_name(context, 'context')
     out = gather(self.out[...], x_MD.dtype, 'heads', 'embed')
     return jnp.matmul(context, out, out_sharding=spec('batch', None))
 
