@@ -1,4 +1,4 @@
-"""The fused TPU kernel, interpreted on the CPU: it computes what XLA's attention does, and is chosen where it can run."""
+"""The fused TPU kernel, interpreted on the CPU, computes what XLA's attention does, and is chosen where it can run."""
 
 from functools import partial
 
@@ -16,57 +16,51 @@ from skillmix_jax.models.config import Config
 B, T, H = 2, 256, 8
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def interpreted(monkeypatch):
+  """The kernel runs on the CPU, in two blocks of queries and two of keys."""
   make = partial(kernel.make_splash_mha_single_device, interpret=True)
   monkeypatch.setattr(kernel, 'make_splash_mha_single_device', make)
-  monkeypatch.setattr(splash, 'LARGEST_BLOCK', 128)  # two blocks of queries and two of keys
+  monkeypatch.setattr(splash, 'LARGEST_BLOCK', T // 2)
 
 
-def outcome(implementation, arrays, segments, window):
-  """Output and gradients of queries, keys and values."""
-
-  def total(arrays):
-    q, k, v, direction = arrays
-    out = attention.attend(q, k, v, segments, window=window, implementation=implementation)
-    return (out * direction).sum(), out
-
-  return jax.tree.leaves(jax.jit(jax.grad(total, has_aux=True))(arrays))
-
-
-@pytest.mark.parametrize(
-  ('num_heads', 'num_kv_heads', 'segmented', 'window', 'mesh_shape'),
-  [
-    (2, 2, False, None, (1, 1, 1)),
-    (4, 2, True, None, (1, 2, 2)),
-    (4, 2, False, 150, (1, 1, 1)),
-    (2, 1, True, 150, (1, 1, 1)),
-  ],
-)
-def test_splash_equals_xla(num_heads, num_kv_heads, segmented, window, mesh_shape):
+def compare_with_xla(num_heads, num_kv_heads, *, segmented, window, mesh_shape):
+  """Outputs and gradients of queries, keys and values."""
   with jax.set_mesh(make_mesh(*mesh_shape)):
-    heads = (num_heads, num_kv_heads, num_kv_heads, num_heads)
     keys = jax.random.split(jax.random.key(1), 4)
     dims = spec('batch', None, 'heads', None)
+    heads = (num_heads, num_kv_heads, num_kv_heads, num_heads)
     arrays = [jax.random.normal(key, (B, T, n, H), out_sharding=dims) for key, n in zip(keys, heads)]
-    segments = jnp.repeat(jnp.array([[1, 1, 1, 2], [1, 2, 2, 0]]), T // 4, axis=1) if segmented else None
-    if segments is not None:
-      segments = jax.device_put(segments, spec('batch', None))
-    for ours, expected in zip(outcome('splash', arrays, segments, window), outcome('xla', arrays, segments, window)):
+    ids = np.repeat([[1, 1, 1, 2], [1, 2, 2, 0]], T // 4, axis=1).astype(np.int32)
+    segments = jax.device_put(ids, spec('batch', None)) if segmented else None
+
+    def outcome(implementation):
+      def total(arrays):
+        q, k, v, direction = arrays
+        out = attention.attend(q, k, v, segments, window=window, implementation=implementation)
+        return (out * direction).sum(), out
+
+      return jax.tree.leaves(jax.jit(jax.grad(total, has_aux=True))(arrays))
+
+    for ours, expected in zip(outcome('splash'), outcome('xla')):
       assert np.abs(expected).max() > 0.5
       np.testing.assert_allclose(ours, expected, atol=2e-5)
 
 
-@pytest.mark.parametrize(('remat', 'forwards'), [('full', 2), ('save_qkv', 2), ('save_qkv_context', 1)])
-def test_the_forward_kernel_runs_again_only_where_its_output_is_not_kept(remat, forwards):
+def test_splash_equals_xla_with_groups_segments_and_a_window_on_a_mesh(interpreted):
+  compare_with_xla(4, 2, segmented=True, window=150, mesh_shape=(1, 2, 2))
+
+
+@pytest.mark.parametrize(('remat', 'kernels'), [('full', 4), ('save_qkv', 4), ('save_qkv_context', 3)])
+def test_the_forward_kernel_runs_again_only_where_its_output_is_not_kept(remat, kernels):
   cfg = Config('llama', 96, 128, 32, 2, 2, 2, 16, 64, remat=remat, attention='splash')
   mesh = make_mesh(1, 1, 1)
   with jax.set_mesh(mesh):
     tokens = jax.ShapeDtypeStruct((2, 128), jnp.int32, sharding=jax.NamedSharding(mesh, spec('batch', None)))
     gradient = jax.jit(jax.grad(lambda model, tokens: model(tokens, tokens).astype(jnp.float32).sum()))
-    program = str(gradient.trace(on_mesh(decoder.abstract(cfg), mesh), tokens).jaxpr)
-  assert program.count('name=splash_mha_fwd') == forwards
-  assert program.count('name=splash_mha_dkv') == program.count('name=splash_mha_dq') == 1
+    traced = gradient.trace(on_mesh(decoder.abstract(cfg), mesh), tokens)
+  program = traced.lower(lowering_platforms=('tpu',)).as_text()  # needs no TPU compiler
+  assert program.count('@tpu_custom_call') == kernels  # forward, for the gradients of queries, of keys and values
 
 
 @pytest.mark.parametrize(
