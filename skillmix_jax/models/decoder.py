@@ -144,9 +144,11 @@ class Decoder(nnx.Module):
 
   def head(self):
     """The output matrix [D, V] in the compute dtype, gathered over fsdp."""
-    if self.cfg.tie_embeddings:
-      return jax.reshard(self.embed[...].astype(self.cfg.dtype).T, spec(None, 'vocab'))
-    return gather(self.unembed[...], self.cfg.dtype, 'embed', 'vocab')
+    if not self.cfg.tie_embeddings:
+      return gather(self.unembed[...], self.cfg.dtype, 'embed', 'vocab')
+    # Two steps, each a collective that XLA has; in one it would gather the whole table, and the whole gradient.
+    table_DV = jax.reshard(self.embed[...].astype(self.cfg.dtype).T, spec('embed', 'vocab'))
+    return jax.reshard(table_DV, spec(None, 'vocab'))
 
 
 def init(cfg: Config, seed: int) -> Decoder:
