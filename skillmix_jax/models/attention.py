@@ -34,8 +34,10 @@ def choose(asked: str, platform: str, length: int) -> tuple[str, str | None]:
     return {'gpu': 'cudnn', 'tpu': 'splash'}.get(platform, 'xla'), None
   if asked == 'cudnn' and platform != 'gpu':
     raise InputError(f'model.attention=cudnn needs NVIDIA GPUs, this is {platform}: use auto or xla')
-  if asked == 'splash' and (platform != 'tpu' or refusal):
-    raise InputError(f'model.attention=splash: {refusal or f"it needs TPUs, this is {platform}"}; use auto or xla')
+  if asked == 'splash' and platform != 'tpu':
+    raise InputError(f'model.attention=splash needs TPUs, this is {platform}: use auto or xla')
+  if asked == 'splash' and refusal:
+    raise InputError(f'model.attention=splash: {refusal}; use auto or xla')
   return asked, None
 
 

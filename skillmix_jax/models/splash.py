@@ -24,8 +24,9 @@ def attend(q_BTNH, k_BTKH, v_BTKH, segments_BT, window):
   block = math.gcd(T, LARGEST_BLOCK)
   mask = masks.CausalMask((T, T)) if window is None else masks.LocalMask((T, T), (window - 1, 0), offset=0)
   # dq has a kernel of its own: in one kernel with dk and dv it would be written once for every block of keys.
+  sizes = kernel.BlockSizes(block, block, block, block, block, block, block, block)
   run = kernel.make_splash_mha_single_device(
-    masks.MultiHeadMask([mask] * N), block_sizes=kernel.BlockSizes(*[block] * 8), residual_checkpoint_name='context'
+    masks.MultiHeadMask([mask] * N), block_sizes=sizes, residual_checkpoint_name='context'
   )
   q_BNTH, k_BKTH, v_BKTH = (x.transpose(0, 2, 1, 3) for x in (q_BTNH * H**-0.5, k_BTKH, v_BTKH))
   segments = None if segments_BT is None else kernel.SegmentIds(segments_BT, segments_BT)

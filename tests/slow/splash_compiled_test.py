@@ -49,7 +49,7 @@ def plan(tmp_path, config: str, target: str, *overrides: str) -> dict:
   ],
 )
 def test_two_layers_compile_with_splash_and_take_less_than_with_xla(compiler, tmp_path, config, target, overrides):
-  overrides = ('--config.model.num_layers=2', *overrides)
+  overrides = ('--config.model.init_from=', '--config.model.num_layers=2', *overrides)
   splash = plan(tmp_path, config, target, *overrides)
   xla = plan(tmp_path, config, target, *overrides, '--config.model.attention=xla')
   print(f'{config} {target} {overrides}: splash {splash["gib"]:.2f} GiB per device, xla {xla["gib"]:.2f}')
