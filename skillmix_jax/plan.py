@@ -28,6 +28,7 @@ from skillmix_jax.errors import InputError
 from skillmix_jax.estimate import MFU, Run, memory, step_seconds
 from skillmix_jax.hardware import GIB, Target
 from skillmix_jax.loss import Loss
+from skillmix_jax.memory import MEMORY_FRACTION
 from skillmix_jax.mesh import AXES, mesh_sizes
 from skillmix_jax.models import attention
 from skillmix_jax.models.config import Config
@@ -36,7 +37,6 @@ from skillmix_jax.pretrained import open_source
 from skillmix_jax.train import check_numbers, rows_of_step
 from skillmix_jax.workdir import flatten
 
-MEMORY_FRACTION = 0.95  # of the device's memory; launch/ sets XLA_PYTHON_CLIENT_MEM_FRACTION to the same
 GUESS_FRACTION = 0.90  # of it, where a change is named that was not compiled
 VOCABULARY, LENGTH = 32_000, 1024  # where there is no data yet: of both models, and the paper's rows
 
