@@ -10,11 +10,11 @@ VARIABLE = 'XLA_CLIENT_MEM_FRACTION'
 DEPRECATED = 'XLA_PYTHON_CLIENT_MEM_FRACTION'
 
 DEVICE_ADVICE = (
-  f'on GPUs {VARIABLE}={MEMORY_FRACTION}, as it is where you set nothing; then try, in this order: model.remat=full, more '
-  'devices on mesh.fsdp, a larger accumulation, optimizer.mu_dtype=bfloat16, fewer data.text_rows'
+  f'on GPUs {VARIABLE}={MEMORY_FRACTION}, as it is where you set nothing; then try, in this order: model.remat=full, '
+  'more devices on mesh.fsdp, a larger accumulation, optimizer.mu_dtype=bfloat16, fewer data.text_rows'
 )
 HOST_ADVICE = (
-  'a save copies the whole state to the host, 12 bytes a weight over all processes: ask for more memory (Slurm: --mem=0), '
+  'a save copies the whole state to the host, 12 bytes a weight over all machines: ask for more (Slurm: --mem=0), '
   'use more machines, or set optimizer.mu_dtype=bfloat16'
 )
 
@@ -23,8 +23,8 @@ def check_variables(environment: MutableMapping[str, str]):
   """Raises InputError where both names of the fraction are set: jaxlib would refuse, and JAX run on the CPU."""
   if environment.get(VARIABLE) and environment.get(DEPRECATED):
     raise InputError(
-      f'{VARIABLE}={environment[VARIABLE]} and {DEPRECATED}={environment[DEPRECATED]} are both set, which jaxlib refuses: '
-      f'unset {DEPRECATED}, the deprecated one'
+      f'{VARIABLE}={environment[VARIABLE]} and {DEPRECATED}={environment[DEPRECATED]} are both set, which jaxlib '
+      f'refuses: unset {DEPRECATED}, the deprecated one'
     )
 
 

@@ -1,5 +1,7 @@
 """The share of a GPU that JAX takes, and whose memory ran out."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +23,7 @@ def test_the_commands_take_more_of_a_gpu_than_jax_would_unless_told(monkeypatch,
   for name, value in given.items():
     monkeypatch.setenv(name, value)
   initialize_distributed()
-  assert {name: value for name in (NEW, OLD) if (value := memory.os.environ.get(name))} == expected
+  assert {name: os.environ[name] for name in (NEW, OLD) if os.environ.get(name)} == expected
 
 
 def test_jaxlib_reads_what_the_commands_set_and_refuses_both(monkeypatch):
