@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from evals.endpoints import Online, collect
-from evals.ledger import FOLDER, Ledger, Reply, Request, Slot, key
+from evals.replies.endpoints import Online, collect
+from evals.replies.ledger import FOLDER, Ledger, Reply, Request, Slot, key
 
 ROOT = Path(__file__).parent.parent
 NUM_REQUESTS, LATENCY, IN_FLIGHT = 2_000, 1.0, 100
@@ -26,7 +26,7 @@ PROMPT_CHARACTERS, REPLY_CHARACTERS = 1_800, 1_600  # of a grading at k = 3
 RESUME = """
 import resource, sys, time
 from pathlib import Path
-from evals.ledger import Ledger
+from evals.replies.ledger import Ledger
 before, began, cpu = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter(), time.process_time()
 found = Ledger(Path(sys.argv[1]))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -24,10 +24,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evals import catalog as catalogs
-from evals import marks, prompts, statistics
 from evals.files import write_json
+from evals.marking import marks
 from evals.page.view import share, visible
+from evals.questions import catalog as catalogs
+from evals.questions import prompts
+from evals.results import statistics
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from absl import flags
 
-from evals import contrasts, grades, metrics, tables, training_data
-from evals.contrasts import Contrast, Graded
 from evals.graders import family
-from evals.run import open_run
-from evals.settings import parse_ks
+from evals.questions.settings import parse_ks
+from evals.replies.run import open_run
+from evals.results import contrasts, grades, metrics, tables, training_data
+from evals.results.contrasts import Contrast, Graded
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 

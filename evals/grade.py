@@ -18,15 +18,17 @@ from pathlib import Path
 
 from absl import flags
 
-from evals import graders, grades, waves
-from evals.endpoints import Endpoint
-from evals.estimate import Estimate, estimate_grading
-from evals.ledger import Slot, lock
-from evals.progress import money
-from evals.run import Run, open_run
+from evals import graders
+from evals.replies import waves
+from evals.replies.endpoints import Endpoint
+from evals.replies.estimate import Estimate, estimate_grading
+from evals.replies.ledger import Slot, lock
+from evals.replies.progress import money
+from evals.replies.run import Run, open_run
+from evals.replies.waves import Grader
+from evals.results import grades
 from evals.sample import SOME_FAILED, ask, stop_on_sigterm
 from evals.students import open_grader
-from evals.waves import Grader
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 

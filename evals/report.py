@@ -19,14 +19,17 @@ from typing import Any
 
 from absl import flags
 
-from evals import contrasts, files, graders, grades, metrics, paper_tables, tables, training_data, waves
-from evals.contrasts import Contrast, Graded
+from evals import files, graders
 from evals.files import write_json, write_jsonl
 from evals.page.view import RunView
-from evals.progress import dollars
-from evals.run import Run, open_run
-from evals.training_data import TrainingData
-from evals.waves import Grader
+from evals.questions import paper_tables
+from evals.replies import waves
+from evals.replies.progress import dollars
+from evals.replies.run import Run, open_run
+from evals.replies.waves import Grader
+from evals.results import contrasts, grades, metrics, tables, training_data
+from evals.results.contrasts import Contrast, Graded
+from evals.results.training_data import TrainingData
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 

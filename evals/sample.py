@@ -18,15 +18,15 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from evals import run as runs
-from evals import waves
-from evals.endpoints import Endpoint, collect
-from evals.estimate import estimate_sampling
-from evals.ledger import Request, lock
-from evals.paper_tables import parse_row
-from evals.progress import Wave
-from evals.run import Run, Student
-from evals.settings import Settings, from_config
+from evals.questions.paper_tables import parse_row
+from evals.questions.settings import Settings, from_config
+from evals.replies import run as runs
+from evals.replies import waves
+from evals.replies.endpoints import Endpoint, collect
+from evals.replies.estimate import estimate_sampling
+from evals.replies.ledger import Request, lock
+from evals.replies.progress import Wave
+from evals.replies.run import Run, Student
 from evals.students import open_student
 from skillmix_jax import command
 from skillmix_jax.errors import PREEMPTED, InputError

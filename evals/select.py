@@ -19,10 +19,12 @@ from typing import Any
 
 from absl import flags
 
-from evals import catalog, grades, waves
 from evals.files import output_file, write_jsonl
-from evals.run import Run, open_run
-from evals.settings import parse_ks
+from evals.questions import catalog
+from evals.questions.settings import parse_ks
+from evals.replies import waves
+from evals.replies.run import Run, open_run
+from evals.results import grades
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 

@@ -3,9 +3,10 @@
 import os
 from collections.abc import Callable
 
-from evals import endpoints, graders, online
-from evals.catalog import Catalog
-from evals.settings import Settings
+from evals import graders
+from evals.questions.catalog import Catalog
+from evals.questions.settings import Settings
+from evals.replies import endpoints, online
 from skillmix_jax.errors import InputError
 
 

@@ -12,7 +12,9 @@ import page_fixtures as fixtures
 import pytest
 from rich.console import Console
 
-from evals import audit, catalog, page, statistics
+from evals import audit, page
+from evals.questions import catalog
+from evals.results import statistics
 from skillmix_jax.errors import InputError
 
 

@@ -9,7 +9,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import eval_generate, eval_paper
-from evals import catalog, graders
+from evals import graders
+from evals.questions import catalog
 from skillmix_jax.errors import InputError
 
 

@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from evals.endpoints import Online, collect
-from evals.ledger import Ledger, Request, Slot
+from evals.replies.endpoints import Online, collect
+from evals.replies.ledger import Ledger, Request, Slot
 
 ROOT = Path(__file__).parent.parent
 IN_FLIGHT = 64

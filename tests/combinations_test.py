@@ -13,9 +13,9 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals import catalog, combinations
-from evals.catalog import Catalog, Skill
-from evals.combinations import Combination
+from evals.questions import catalog, combinations
+from evals.questions.catalog import Catalog, Skill
+from evals.questions.combinations import Combination
 from skillmix_jax.errors import InputError
 
 PAPER = catalog.load()

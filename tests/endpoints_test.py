@@ -18,10 +18,10 @@ import pytest
 from collecting import IN_FLIGHT, ROOT, requests
 from fake_openai import SERVED, Server, text_of
 
-from evals import online as hosted
-from evals import retries
-from evals.endpoints import Exact, Local, Online, Stopped, collect
-from evals.ledger import Ledger, Request, Slot
+from evals.replies import online as hosted
+from evals.replies import retries
+from evals.replies.endpoints import Exact, Local, Online, Stopped, collect
+from evals.replies.ledger import Ledger, Request, Slot
 from skillmix_jax.errors import InputError
 
 KEY = 'sk-planted-0123456789abcdefghijklmnop'
@@ -349,7 +349,7 @@ def test_a_checkpoint_answers_without_a_network_and_loses_a_batch_at_most(traine
   for row in Ledger(tmp_path / 'a').rows():
     assert 0 < row.reply.usage['completion_tokens'] <= 8 and row.reply.usage['prompt_tokens'] > 3
     assert row.reply.finish_reason in ('stop', 'length') and row.reply.model == endpoint.model
-  code = 'import sys, evals.endpoints as e; e.Local(sys.argv[1]); sys.exit("openai" in sys.modules)'
+  code = 'import sys, evals.replies.endpoints as e; e.Local(sys.argv[1]); sys.exit("openai" in sys.modules)'
   environment = os.environ | {'JAX_PLATFORMS': 'cpu'}
   assert subprocess.run([sys.executable, '-c', code, str(trained)], cwd=ROOT, env=environment).returncode == 0
 

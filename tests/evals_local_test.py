@@ -8,7 +8,7 @@ import pytest
 from evals_test import run
 from fake_openai import Server
 
-from evals import rubric
+from evals.marking import rubric
 
 
 @pytest.fixture(scope='module')
@@ -61,5 +61,5 @@ def test_grading_imports_no_jax_and_sampling_no_network():
   """Machines without accelerators grade; machines without internet sample."""
   code = 'import sys; import evals.grade, evals.report, evals.select, evals.compare; assert "jax" not in sys.modules'
   subprocess.run([sys.executable, '-c', code], check=True)
-  code = 'import sys; import evals.sample, evals.endpoints; assert "openai" not in sys.modules'
+  code = 'import sys; import evals.sample, evals.replies.endpoints; assert "openai" not in sys.modules'
   subprocess.run([sys.executable, '-c', code], check=True)

@@ -11,7 +11,7 @@ import sys
 import pytest
 from fake_openai import Server, draw
 
-from evals import rubric
+from evals.marking import rubric
 
 CONFIG = [
   '--config=configs/eval_paper.py',
@@ -291,7 +291,7 @@ def test_an_unknown_model_is_one_line_with_the_servers_words(tmp_path):
 
 
 def test_two_processes_on_one_run_refuse_each_other(server, tmp_path):
-  from evals.ledger import lock
+  from evals.replies.ledger import lock
 
   with lock(tmp_path / 'run'):
     message = run(

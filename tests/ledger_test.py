@@ -12,9 +12,9 @@ import pytest
 from collecting import kill_and_finish, requests
 from fake_openai import start_process
 
-from evals import appended_file
-from evals.endpoints import Exact, collect
-from evals.ledger import Ledger, Reply, Request, Slot, key, lock
+from evals.replies import appended_file
+from evals.replies.endpoints import Exact, collect
+from evals.replies.ledger import Ledger, Reply, Request, Slot, key, lock
 from skillmix_jax.errors import InputError
 
 SLOT = Slot('all-k2-0001', 1, 'vote', vote=2)
@@ -223,7 +223,7 @@ def test_a_disk_that_fails_in_the_background_is_said(tmp_path, monkeypatch):
 
 def test_two_processes_on_one_run_refuse_each_other(tmp_path):
   code = (
-    'import sys\nfrom pathlib import Path\nfrom evals.ledger import lock\n'
+    'import sys\nfrom pathlib import Path\nfrom evals.replies.ledger import lock\n'
     'with lock(Path(sys.argv[1])):\n  print("held", flush=True)\n  sys.stdin.read()'
   )
   command = [sys.executable, '-c', code, str(tmp_path / 'run')]

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.marks import Best, Marks, adjust, combine, count_sentences, majority, marks, mean_of_one, named_skills
+from evals.marking.marks import (
+  Best,
+  Marks,
+  adjust,
+  combine,
+  count_sentences,
+  majority,
+  marks,
+  mean_of_one,
+  named_skills,
+)
 
 SENTENCES = {
   '': 0,

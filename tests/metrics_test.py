@@ -2,9 +2,9 @@
 
 import pytest
 
-from evals import contrasts, metrics
-from evals.contrasts import Graded
-from evals.marks import majority, marks
+from evals.marking.marks import majority, marks
+from evals.results import contrasts, metrics
+from evals.results.contrasts import Graded
 
 
 def row(combination, generation, votes, *, skills=('a', 'b'), grader='g-1', topic='t', setting='all', num_votes=3):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals import marks, rubric
+from evals.marking import marks, rubric
 from evals.minimix import grader, language
 from skillmix_jax.errors import InputError
 

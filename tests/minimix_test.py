@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from evals import catalog, combinations, prompts
 from evals.minimix import __main__ as command
 from evals.minimix import dialogs, documents, grader, language, world
+from evals.questions import catalog, combinations, prompts
 from skillmix_jax.data import tokenizer
 from skillmix_jax.data.records import open_data
 from skillmix_jax.prepare import prepare

@@ -5,8 +5,10 @@ import functools
 import json
 import random
 
-from evals import catalog, combinations, marks, metrics, prompts, rubric, statistics
+from evals.marking import marks, rubric
 from evals.page import RunView
+from evals.questions import catalog, combinations, prompts
+from evals.results import metrics, statistics
 
 GRADER = 'gpt-9.1-mini-2026-08-12'
 SETTINGS = ('train', 'held_out', 'all')

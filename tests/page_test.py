@@ -8,10 +8,11 @@ import re
 import page_fixtures as fixtures
 import pytest
 
-from evals import page, statistics
-from evals.metrics import METRICS
+from evals import page
 from evals.page import browser, contrasts, figure, graders, health, tables, view
-from evals.printed import Results
+from evals.questions.printed import Results
+from evals.results import statistics
+from evals.results.metrics import METRICS
 
 BASE = 'LLaMA-2-13B-Chat'
 

@@ -9,7 +9,7 @@ import hashlib
 import pytest
 
 from configs import common, eval_generate, eval_paper, llama13b, mistral7b
-from evals.catalog import PAPER
+from evals.questions.catalog import PAPER
 from skillmix_jax.loss import Loss
 from skillmix_jax.optimizer import Optimizer
 

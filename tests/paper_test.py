@@ -14,12 +14,14 @@ import pytest
 from evals_test import reply
 from fake_openai import Server
 
-from evals import gpu_hours, paper_tables, waves
-from evals import run as runs
-from evals.experiments import DIALOGS, MODELS, TABLES, TRAINING
-from evals.paper_plan import Place, config_of, paper_row, plan_row, plan_table, prepared, student_of
-from evals.run import Student
-from evals.settings import from_config
+from evals.paper import gpu_hours
+from evals.paper.experiments import DIALOGS, MODELS, TABLES, TRAINING
+from evals.paper.plan import Place, config_of, paper_row, plan_row, plan_table, prepared, student_of
+from evals.questions import paper_tables
+from evals.questions.settings import from_config
+from evals.replies import run as runs
+from evals.replies import waves
+from evals.replies.run import Student
 from skillmix_jax.models.config import PRESETS
 
 NUMBERS = re.compile(r'([\d,]+) requests(?: to our own model)?, about ([\d,]+) \+ ([\d,]+) tokens')

@@ -3,8 +3,8 @@
 import re
 import time
 
-from evals import progress
-from evals.progress import Wave
+from evals.replies import progress
+from evals.replies.progress import Wave
 
 USAGE = {'prompt_tokens': 3, 'completion_tokens': 4}
 

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from evals import catalog, prompts
-from evals.catalog import Skill
-from evals.combinations import Combination
+from evals.questions import catalog, prompts
+from evals.questions.catalog import Skill
+from evals.questions.combinations import Combination
 from skillmix_jax.errors import InputError
 
 ACCIDENT = (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.redaction import HIDDEN, Redaction
+from evals.replies.redaction import HIDDEN, Redaction
 
 LETTERS = string.ascii_letters + string.digits + '-_'
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.rubric import RubricError, format_table, parse
+from evals.marking.rubric import RubricError, format_table, parse
 
 CRITERIA = (
   'Correctly illustrates complex question (loaded question with implicit assumption)',

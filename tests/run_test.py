@@ -8,10 +8,12 @@ import shutil
 import pytest
 
 from configs import eval_generate, eval_paper
-from evals import catalog, run, select
-from evals.ledger import Ledger, Reply, Request, Slot, lock
-from evals.run import Student
-from evals.settings import from_config
+from evals import select
+from evals.questions import catalog
+from evals.questions.settings import from_config
+from evals.replies import run
+from evals.replies.ledger import Ledger, Reply, Request, Slot, lock
+from evals.replies.run import Student
 from skillmix_jax.errors import InputError
 
 STUDENT = Student('openai:fake-1', 'fake-1', {})

@@ -9,7 +9,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.statistics import (
+from evals.results.statistics import (
   Interval,
   bootstrap,
   clustered,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from evals import training_data
+from evals.results import training_data
 from skillmix_jax.errors import InputError
 
 STRANGE = 'one\u2028two\u2029three\u0085four\x0bfive\x0c\x1c\x1d\x1e'

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from absl import flags
 
-from evals import catalog, files
+from evals import files
 from evals.minimix import dialogs, documents, world
+from evals.questions import catalog
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 

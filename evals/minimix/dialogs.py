@@ -13,10 +13,10 @@ import itertools
 import random
 from collections.abc import Iterator, Sequence
 
-from evals import prompts
-from evals.catalog import Catalog
-from evals.combinations import Combination
 from evals.minimix import language
+from evals.questions import prompts
+from evals.questions.catalog import Catalog
+from evals.questions.combinations import Combination
 
 SIZES = {1: 4000, 2: 6200, 3: 3600}  # dialogs of D(k), as many as the paper has (C.1)
 

@@ -15,10 +15,10 @@ import itertools
 import random
 from collections.abc import Iterator
 
-from evals import prompts
-from evals.catalog import Catalog
-from evals.combinations import Combination
 from evals.minimix import dialogs, language
+from evals.questions import prompts
+from evals.questions.catalog import Catalog
+from evals.questions.combinations import Combination
 
 LONGEST_LIST, LONGEST_CHAT, LONGEST_ECHO, LONGEST_PAGE, LONGEST_LEXICON = 7, 6, 16, 8, 4
 SKILLED = 0.5  # share of the sentences outside of lists that show one skill

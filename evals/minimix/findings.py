@@ -24,10 +24,11 @@ import numpy as np
 from absl import flags
 from scipy import stats
 
-from evals import compare, statistics, training_data
-from evals.contrasts import Graded, values
+from evals import compare
 from evals.minimix.studies import MAIN, STUDIES, Comparison, Study
-from evals.settings import parse_ks
+from evals.questions.settings import parse_ks
+from evals.results import statistics, training_data
+from evals.results.contrasts import Graded, values
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 

@@ -8,7 +8,7 @@ length    a sentence, and at most max(1, k - 1)
 
 from collections.abc import Sequence
 
-from evals import rubric
+from evals.marking import rubric
 from evals.minimix import language
 from skillmix_jax.errors import InputError
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from evals.metrics import NAMES as METRICS
 from evals.page import browser, contrasts, figure, graders, health, tables
 from evals.page.view import (
   RunView,
@@ -21,7 +20,8 @@ from evals.page.view import (
   slug,
   visible,
 )
-from evals.printed import ASSUMED_N, Results
+from evals.questions.printed import ASSUMED_N, Results
+from evals.results.metrics import NAMES as METRICS
 
 __all__ = ['RunView', 'render']
 

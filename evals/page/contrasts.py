@@ -6,10 +6,10 @@ The page says "reproduced" only where graders of two families agree with a contr
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from evals.metrics import NAMES as METRICS
 from evals.page.tables import Number, minus, paper_number
 from evals.page.view import RunView, by_setting, labels
-from evals.printed import Results
+from evals.questions.printed import Results
+from evals.results.metrics import NAMES as METRICS
 
 SYMBOLS = {'higher': '▲', 'lower': '▼', 'undecided': '○', 'refused': '×'}
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from evals.page.view import RunView, labels, short_model, visible
-from evals.printed import Results
+from evals.questions.printed import Results
 
 METRIC = 'ratio_of_full_marks'
 MARKERS = 'osD^vPX*'

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from evals import statistics
 from evals.page.view import RunView, share
+from evals.results import statistics
 
 
 def usual_n(run: RunView) -> int | None:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evals import statistics
-from evals.metrics import NAMES as METRICS
 from evals.page.graders import anchor, grader_note, graders, missing_anchors, usual_n
 from evals.page.view import RunView, by_setting, labels, setting_name, short_model
-from evals.printed import ASSUMED_N, Printed, Results
+from evals.questions.printed import ASSUMED_N, Printed, Results
+from evals.results import statistics
+from evals.results.metrics import NAMES as METRICS
 
 Pair = tuple[float, float]
 

@@ -7,8 +7,8 @@ import pytest
 from collecting import requests
 from fake_openai import Server
 
-from evals.endpoints import Online, collect
-from evals.ledger import Ledger
+from evals.replies.endpoints import Online, collect
+from evals.replies.ledger import Ledger
 from skillmix_jax.errors import InputError
 
 IN_FLIGHT = 8

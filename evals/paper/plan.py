@@ -12,14 +12,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals import gpu_hours, grades, waves
-from evals import run as runs
-from evals.estimate import Estimate, estimate_grading, estimate_sampling
-from evals.experiments import COMMON, DIALOGS, GENERATE, LENGTH, MODELS, TABLES, TEXT_ROWS, TRAINING, Row
-from evals.gpu_hours import Gpus
-from evals.run import Run, Student
-from evals.settings import Settings, from_config
-from evals.waves import Grader
+from evals.paper import gpu_hours
+from evals.paper.experiments import COMMON, DIALOGS, GENERATE, LENGTH, MODELS, TABLES, TEXT_ROWS, TRAINING, Row
+from evals.paper.gpu_hours import Gpus
+from evals.questions.settings import Settings, from_config
+from evals.replies import run as runs
+from evals.replies import waves
+from evals.replies.estimate import Estimate, estimate_grading, estimate_sampling
+from evals.replies.run import Run, Student
+from evals.replies.waves import Grader
+from evals.results import grades
 from skillmix_jax.models.config import PRESETS, Config
 
 

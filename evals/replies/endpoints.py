@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from evals.completions import now
-from evals.ledger import Ledger, Reply, Request, key
-from evals.online import OnError, Online, OnReply, Stopped
+from evals.replies.completions import now
+from evals.replies.ledger import Ledger, Reply, Request, key
+from evals.replies.online import OnError, Online, OnReply, Stopped
 
 __all__ = ['Endpoint', 'Exact', 'Local', 'Online', 'Stopped', 'collect']
 

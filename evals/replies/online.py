@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from evals import completions
-from evals.completions import Useless
-from evals.ledger import Reply, Request
-from evals.redaction import Redaction
-from evals.refusals import KEY_VARIABLE, OUT_OF_MONEY, Stopped, explain
-from evals.retries import Patience, Retries
+from evals.replies import completions
+from evals.replies.completions import Useless
+from evals.replies.ledger import Reply, Request
+from evals.replies.redaction import Redaction
+from evals.replies.refusals import KEY_VARIABLE, OUT_OF_MONEY, Stopped, explain
+from evals.replies.retries import Patience, Retries
 from skillmix_jax.errors import InputError
 
 OnReply = Callable[[Request, Reply], None]

@@ -4,7 +4,7 @@ import datetime
 import json
 from collections.abc import Callable
 
-from evals.ledger import Reply
+from evals.replies.ledger import Reply
 
 
 class Useless(Exception):

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from evals import marks, statistics
-from evals.marks import Marks
+from evals.marking import marks
+from evals.marking.marks import Marks
+from evals.results import statistics
 
 NAMES = {
   'ratio_of_full_marks': 'Ratio of Full Marks',

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.appended_file import AppendedFile
+from evals.replies.appended_file import AppendedFile
 from skillmix_jax.errors import InputError
 
 FOLDER = 'replies'

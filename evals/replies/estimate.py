@@ -3,11 +3,11 @@
 import dataclasses
 from collections.abc import Sequence
 
-from evals import waves
-from evals.ledger import Request
-from evals.progress import Prices, dollars, money
-from evals.run import Run
-from evals.waves import Grader
+from evals.replies import waves
+from evals.replies.ledger import Request
+from evals.replies.progress import Prices, dollars, money
+from evals.replies.run import Run
+from evals.replies.waves import Grader
 
 CHARACTERS_A_TOKEN = 4.3  # of English prompts and answers
 

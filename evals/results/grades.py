@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from evals import marks, prompts
-from evals.run import Run
-from evals.waves import Decoy, Grader, Text, Vote, decoy, texts, votes
+from evals.marking import marks
+from evals.questions import prompts
+from evals.replies.run import Run
+from evals.replies.waves import Decoy, Grader, Text, Vote, decoy, texts, votes
 from skillmix_jax.errors import InputError
 
 

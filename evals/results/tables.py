@@ -4,9 +4,9 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from evals import paper_tables
-from evals.contrasts import Contrast
-from evals.metrics import METRICS, NAMES
+from evals.questions import paper_tables
+from evals.results.contrasts import Contrast
+from evals.results.metrics import METRICS, NAMES
 
 WIDTH = 18
 

@@ -13,8 +13,8 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from evals.catalog import Catalog, closest
 from evals.files import write_jsonl
+from evals.questions.catalog import Catalog, closest
 from skillmix_jax.errors import InputError
 
 _ROUNDS = 8  # four make a Feistel network a good permutation (Luby and Rackoff, 1988); small domains want more

@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evals import catalog as catalogs
-from evals import combinations
-from evals.combinations import Combination
 from evals.files import write_json
-from evals.ledger import Ledger
-from evals.settings import MAY_CHANGE, Settings, from_config
+from evals.questions import catalog as catalogs
+from evals.questions import combinations
+from evals.questions.combinations import Combination
+from evals.questions.settings import MAY_CHANGE, Settings, from_config
+from evals.replies.ledger import Ledger
 from skillmix_jax import __version__
 from skillmix_jax.errors import InputError
 

@@ -4,10 +4,10 @@
     python -m evals.paper --table=1 --grader=openai:claude-sonnet-5-5 --gpus=8xA100 --mfu=0.35
 
 Looks at the folders (runs/, data/, checkpoints/) and touches nothing; the same command again shows how far it is. A
-step is listed if something behind it is missing: where dialogs are there nothing has to be generated, where answers
-are there nothing has to be trained. Requests, tokens and dollars are those of --dry_run. GPU-hours follow from --gpus
-and --mfu, an assumption: evals/gpu_hours.py has the formula, docs/performance.md what was measured. Tables 10 and 11
-are 1 and 3 with one metric more. docs/reproduce.md tells the whole story.
+step is listed if something that comes after it is missing: where dialogs are there nothing has to be generated, where
+answers are there nothing has to be trained. Requests, tokens and dollars are those of --dry_run. GPU-hours follow from
+--gpus and --mfu, an assumption: evals/paper/gpu_hours.py has the formula, docs/performance.md what was measured. Tables
+10 and 11 are 1 and 3 with one metric more. docs/reproduce.md tells the whole story.
 """
 
 import re
@@ -16,11 +16,12 @@ from pathlib import Path
 
 from absl import flags
 
-from evals import gpu_hours, graders
-from evals.estimate import Estimate
-from evals.experiments import TABLES, Row
-from evals.paper_plan import Place, Plan, Step, config_of, paper_row, plan_table, reached, workdir
-from evals.progress import dollars, money
+from evals import graders
+from evals.paper import gpu_hours
+from evals.paper.experiments import TABLES, Row
+from evals.paper.plan import Place, Plan, Step, config_of, paper_row, plan_table, reached, workdir
+from evals.replies.estimate import Estimate
+from evals.replies.progress import dollars, money
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 

@@ -9,11 +9,12 @@ import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from evals import prompts, rubric
-from evals.combinations import Combination
-from evals.ledger import Request, Row, Slot, key
-from evals.marks import majority
-from evals.run import Run
+from evals.marking import rubric
+from evals.marking.marks import majority
+from evals.questions import prompts
+from evals.questions.combinations import Combination
+from evals.replies.ledger import Request, Row, Slot, key
+from evals.replies.run import Run
 
 ATTEMPTS = 3  # at a reply that the parser can read; then the vote is missing
 THREE_VOTES = 0.1  # of the texts get every vote in adaptive mode, so that agreement can be told

@@ -20,7 +20,7 @@ from typing import Any
 
 from skillmix_jax.errors import InputError
 
-PAPER = Path(__file__).parent / 'catalogs' / 'paper'
+PAPER = Path(__file__).parent.parent / 'catalogs' / 'paper'
 SETTINGS = ('train', 'held_out', 'all', 'generate')
 SPLITS = ('category', 'table')
 HALVES = ('train', 'held_out')

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from evals.catalog import Catalog, Skill
-from evals.combinations import Combination
+from evals.questions.catalog import Catalog, Skill
+from evals.questions.combinations import Combination
 from skillmix_jax.errors import InputError
 
 Swap = tuple[int, Skill]  # the skill at this position is replaced by a decoy in all that the grader is shown

@@ -4,8 +4,8 @@ import functools
 import json
 from typing import Any
 
-from evals import catalog
-from evals.printed import Results
+from evals.questions import catalog
+from evals.questions.printed import Results
 from skillmix_jax.errors import InputError
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from evals import marks, metrics, statistics
-from evals.marks import Marks
+from evals.marking import marks
+from evals.marking.marks import Marks
+from evals.results import metrics, statistics
 
 ALPHA = 0.05
 

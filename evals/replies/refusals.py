@@ -1,7 +1,7 @@
 """Why a request got no reply: what to say, and whether any other request would fare better."""
 
-from evals.completions import Useless
-from evals.redaction import Redaction
+from evals.replies.completions import Useless
+from evals.replies.redaction import Redaction
 from skillmix_jax.errors import InputError
 
 KEY_VARIABLE = 'OPENAI_API_KEY'

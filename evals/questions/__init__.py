@@ -1,0 +1,1 @@
+"""What is asked: skills, topics, prompts, combinations, settings, and what the paper prints."""
