@@ -143,11 +143,12 @@ class Decoder(nnx.Module):
     x_BTD = jax.reshard(x_BTD.astype(self.cfg.dtype), spec('batch', None, 'lookup', batch='data', lookup='fsdp'))
     return jax.reshard(x_BTD, spec('batch', None, None)).reshape(-1, self.cfg.dim)
 
-  def head(self):
-    """The output matrix [D, V] in the compute dtype, gathered over fsdp."""
+  def head(self, dtype=None):
+    """The output matrix [D, V] gathered over fsdp, in the compute dtype unless another is named."""
+    dtype = dtype or self.cfg.dtype
     if self.cfg.tie_embeddings:
-      return jax.reshard(self.embed[...].astype(self.cfg.dtype).T, spec(None, 'vocab'))
-    return gather(self.unembed[...], self.cfg.dtype, 'embed', 'vocab')
+      return jax.reshard(self.embed[...].astype(dtype).T, spec(None, 'vocab'))
+    return gather(self.unembed[...], dtype, 'embed', 'vocab')
 
 
 def init(cfg: Config, seed: int) -> Decoder:
