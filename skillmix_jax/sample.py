@@ -29,7 +29,7 @@ from skillmix_jax.decode import Prompt, Sampler, check_numbers, check_prompts, d
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import explain_lost_process, initialize_distributed
 from skillmix_jax.models import decoder
-from skillmix_jax.models.config import DTYPES, Config
+from skillmix_jax.models.config import DTYPES, Config, choose_attention
 from skillmix_jax.pretrained import fingerprint, open_source
 
 FLAGS = flags.FLAGS
@@ -113,7 +113,7 @@ class Model:
     self._sampler: Sampler | None = None
     initialize_distributed()
     self.is_main_process = jax.process_index() == 0
-    attention = 'cudnn' if jax.default_backend() == 'gpu' else 'xla'
+    attention = choose_attention('auto', dtype, jax.default_backend())
     self.config: Config = dataclasses.replace(self._source.config, dtype=dtype, attention=attention)
 
   def encode(self, dialogs: Sequence[dict], max_new_tokens: int) -> list[Prompt]:

@@ -177,7 +177,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, small_data, capsys):
     ({'model__vocab_size': 10}, 'too small for the data: 304 tokens'),
     ({'model__init_from': '/nowhere'}, 'no checkpoint there'),
     ({'checkpoint__keep': 0}, 'checkpoint.keep=0'),
-    ({'model__attention': 'cudnn'}, 'needs an NVIDIA GPU'),
+    ({'model__attention': 'cudnn'}, 'needs NVIDIA GPUs'),
     ({'data__path': None}, 'data.path is not set'),
     ({'data__path': '/nowhere/data'}, 'skillmix_jax.prepare'),
   ],

@@ -30,7 +30,7 @@ class Config:
     remat: what a block keeps for its backward pass: 'full' recomputes everything, 'save_qkv' keeps the projected
       queries, keys and values, 'save_qkv_context' also the attention's output, 'save_all_matmuls' also the MLP's two
       wide products.
-    attention: 'xla' runs everywhere; 'cudnn' is NVIDIA's fused kernel.
+    attention: 'xla' runs everywhere; 'cudnn' is NVIDIA's fused kernel, in bfloat16.
   """
 
   model_type: str
@@ -91,6 +91,21 @@ class Config:
     lookup = 0 if self.tie_embeddings else self.vocab_size * self.dim
     attention = 6 * self.num_layers * length * self.num_heads * self.head_dim
     return 6 * (self.num_params - lookup) + attention
+
+
+def choose_attention(asked: str, dtype: str, platform: str) -> str:
+  """The implementation for a run on 'gpu', 'tpu' or 'cpu': the one asked for, or what 'auto' means there.
+
+  Raises:
+    InputError: the one asked for cannot run there, or not in this dtype.
+  """
+  if asked == 'auto':
+    return 'cudnn' if platform == 'gpu' and dtype == 'bfloat16' else 'xla'
+  if asked == 'cudnn' and platform != 'gpu':
+    raise InputError(f'model.attention=cudnn needs NVIDIA GPUs, and this run is for a {platform}: use auto or xla')
+  if asked == 'cudnn' and dtype != 'bfloat16':
+    raise InputError(f'model.attention=cudnn computes in bfloat16 and not in model.dtype={dtype}: use auto or xla')
+  return asked
 
 
 _LLAMA2_7B = Config(
