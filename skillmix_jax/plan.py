@@ -29,7 +29,8 @@ from skillmix_jax.estimate import MFU, Run, memory, step_seconds
 from skillmix_jax.hardware import GIB, MEMORY_FRACTION, Target
 from skillmix_jax.loss import Loss
 from skillmix_jax.mesh import AXES, mesh_sizes
-from skillmix_jax.models.config import Config, choose_attention
+from skillmix_jax.models import attention
+from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer
 from skillmix_jax.pretrained import open_source
 from skillmix_jax.program import Reading, gradient_sums, read
@@ -83,7 +84,7 @@ def read_run(config: ConfigDict, target: Target) -> tuple[Run, list[str]]:
   else:
     notes.append(f'{config.data.path or "data.path"} is not here: {vocab_size:,} tokens and rows of {length:,} assumed')
   platform = 'gpu' if target.platform == 'cuda' else 'tpu'
-  model['attention'] = choose_attention(model['attention'], model['dtype'], platform)
+  model['attention'] = attention.choose(model['attention'], platform, model['dtype'])
   if reference and Path(reference.split('@')[0]).is_dir():
     shape = open_source(reference).config
     cfg = dataclasses.replace(shape, **{name: model[name] for name in ('dtype', 'remat', 'attention')})
@@ -206,7 +207,7 @@ def show(plan: Plan, config_name: str, target: Target) -> str:
     how = 'reduce-scattered' if plan.gradients_reduce_scattered else 'not reduce-scattered'
     lines.append(f'gradients: {how}; summed whole on every device: {whole}')
   if plan.program is not None:
-    lines += show_program(plan.program, plan.attention)
+    lines += show_program(plan.program, fused=plan.attention == 'cudnn')
   low, high = plan.step_seconds
   lines.append(
     f'step: {low:.1f} - {high:.1f} s, not measured: {MFU[0]:.0%} of the peak {target.peak / 1e12:.0f} TFLOP/s with all '
@@ -225,10 +226,10 @@ def show(plan: Plan, config_name: str, target: Target) -> str:
   return '\n'.join(lines)
 
 
-def show_program(program: Reading, attention: str) -> list[str]:
+def show_program(program: Reading, fused: bool) -> list[str]:
   """What the compiler made of the step: lines for people."""
   lines = [f'products computed again for want of memory: {program.rematerialised_products}']
-  if attention == 'cudnn':
+  if fused:
     lines[0] += f'; fused attention forward in the backward pass of a block: {program.fused_forwards_in_backward}'
   sent = {where: size for where, size in program.sent_bytes.items() if size}
   if sent:

@@ -36,8 +36,8 @@ from skillmix_jax.errors import PREEMPTED, InputError
 from skillmix_jax.loss import Loss
 from skillmix_jax.mesh import explain_lost_process, initialize_distributed, make_mesh, place_batch
 from skillmix_jax.metrics import Throughput, Writer, peak_flops
-from skillmix_jax.models import decoder
-from skillmix_jax.models.config import Config, choose_attention
+from skillmix_jax.models import attention, decoder
+from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer
 from skillmix_jax.pretrained import open_source
 from skillmix_jax.sample import TrainingSamples
@@ -76,7 +76,7 @@ def model_config(config: ConfigDict, data: Data, folder: Path) -> Config:
   """
   model = config.model.to_dict()
   reference = model.pop('init_from')
-  model['attention'] = choose_attention(model['attention'], model['dtype'], jax.default_backend())
+  model['attention'] = attention.choose(model['attention'], jax.default_backend(), model['dtype'])
   if reference:
     source = open_source(str(folder) if steps_in(folder) else reference)
     workdir.check_same_data(reference, source.data_identity, data.manifest, ('tokenizer', 'template'))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,8 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from configs import llama13b, mistral7b
+from configs import llama13b, mistral7b, tiny
 from skillmix_jax import hardware, plan
-from skillmix_jax.compiled import gradient_sums
 from skillmix_jax.errors import InputError
 from skillmix_jax.estimate import memory, step_seconds
 from skillmix_jax.hardware import GIB, parse_target
@@ -72,6 +72,22 @@ def test_the_state_of_13b_by_hand():
   assert sizes['weights'] * 4 == 13_015_864_320 * 4
   assert sizes['moments'] * 4 == 13_015_864_320 * 8
   assert run.rows == 80 and run.tokens == 20 * 1024
+
+
+def test_float32_is_planned_with_xla_attention_and_refused_with_cudnn():
+  target = parse_target('1xH100')
+  run, _ = plan.read_run(make_config(tiny), target)
+  assert (run.config.dtype, run.config.attention) == ('float32', 'xla')
+  with pytest.raises(InputError, match=r'model\.attention=cudnn does not compute in model\.dtype=float32'):
+    plan.read_run(make_config(tiny, {'attention': 'cudnn'}), target)
+
+
+def test_the_compilers_limit_is_the_budget():
+  target = parse_target('4xH100')
+  given = re.search(r'device_memory_size: (\d+)', hardware._gpu_config(target))
+  assert given and abs(int(given[1]) * 0.8 - target.budget) < 2  # XLA takes 80 % of it
+  config = make_config(llama13b)
+  assert plan.make_plan(config, target).budget_bytes_per_device == target.budget
 
 
 def test_step_time_brackets_the_published_mfu():
@@ -153,18 +169,6 @@ def test_where_no_change_helps_a_larger_target_is_named():
   config, target = make_config(llama13b), parse_target('v5e-8')
   change = plan.find_change(config, target, plan.make_plan(config, target))
   assert change['target'] == 'v5e-32'
-
-
-def test_how_gradients_are_summed_is_read_in_the_program():
-  run, _ = plan.read_run(make_config(llama13b), parse_target('4xH100'))
-  program = """
-  %a = ((bf16[5120,13824]{1,0}), bf16[1280,13824]{1,0}) reduce-scatter-start(%g)
-  %b = f32[5120,32000]{1,0} all-reduce-start(%w), channel_id=47
-  %c = f32[10240]{0} all-reduce-start(%n)
-  %d = bf16[1280,5120]{1,0} all-reduce(%part)
-  """
-  assert gradient_sums(program, run) == (True, ['f32[5120,32000]'])
-  assert gradient_sums('%e = bf16[13824,5120]{1,0} all-reduce(%g)', run) == (False, ['bf16[13824,5120]'])
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess:

@@ -8,9 +8,30 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import spec
 
 CHUNK = 128  # queries at a time; a chunk's keys end where the chunk ends, which skips most of what causality hides
+
+
+def choose(asked: str, platform: str, dtype: str) -> str:
+  """The implementation that `model.attention` asks for; the cudnn kernel takes no float32.
+
+  Args:
+    asked: 'auto' or the name of an implementation.
+    platform: where the run is: 'cpu', 'gpu' or 'tpu'.
+    dtype: of the computation.
+
+  Raises:
+    InputError: the implementation was asked for by name and cannot run there.
+  """
+  if asked == 'auto':
+    return 'cudnn' if platform == 'gpu' and dtype == 'bfloat16' else 'xla'
+  if asked == 'cudnn' and platform != 'gpu':
+    raise InputError(f'model.attention=cudnn needs NVIDIA GPUs, this is {platform}: use auto or xla')
+  if asked == 'cudnn' and dtype != 'bfloat16':
+    raise InputError(f'model.attention=cudnn does not compute in model.dtype={dtype}: use auto, xla or bfloat16')
+  return asked
 
 
 def attend(q_BTNH, k_BTKH, v_BTKH, segments_BT, *, window: int | None, implementation: str):

@@ -93,21 +93,6 @@ class Config:
     return 6 * (self.num_params - lookup) + attention
 
 
-def choose_attention(asked: str, dtype: str, platform: str) -> str:
-  """The implementation for a run on 'gpu', 'tpu' or 'cpu': the one asked for, or what 'auto' means there.
-
-  Raises:
-    InputError: the one asked for cannot run there, or not in this dtype.
-  """
-  if asked == 'auto':
-    return 'cudnn' if platform == 'gpu' and dtype == 'bfloat16' else 'xla'
-  if asked == 'cudnn' and platform != 'gpu':
-    raise InputError(f'model.attention=cudnn needs NVIDIA GPUs, and this run is for a {platform}: use auto or xla')
-  if asked == 'cudnn' and dtype != 'bfloat16':
-    raise InputError(f'model.attention=cudnn computes in bfloat16 and not in model.dtype={dtype}: use auto or xla')
-  return asked
-
-
 _LLAMA2_7B = Config(
   model_type='llama', vocab_size=32_000, max_positions=4096, dim=4096, num_layers=32, num_heads=32, num_kv_heads=32,
   head_dim=128, ffn_dim=11_008,
