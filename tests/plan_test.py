@@ -20,12 +20,12 @@ ROOT = Path(__file__).parent.parent
 
 # GiB of a device by the compilers of jax 0.10.2 (libtpu 0.0.42, CUDA 12 plugin); docs/scale.md has the commands.
 COMPILED = [
-  (llama13b, '4xH100', {'attention': 'xla'}, 67.49),
-  (llama13b, '4xH100', {}, 63.67),
+  (llama13b, '4xH100', {'attention': 'xla'}, 68.49),
+  (llama13b, '4xH100', {}, 64.99),
   (llama13b, '2xH100', {'attention': 'xla'}, 135.25),
-  (llama13b, '8xH100', {}, 32.59),
+  (llama13b, '8xH100', {}, 32.90),
   (llama13b, '8xH100', {'remat': 'save_qkv'}, 44.12),
-  (llama13b, '8xH100', {'remat': 'save_qkv_context'}, 48.12),
+  (llama13b, '8xH100', {'remat': 'save_qkv_context'}, 48.39),
   (llama13b, '8xH100', {'remat': 'save_all_matmuls'}, 68.22),
   (llama13b, '8xH100', {'tensor': 2}, 36.87),
   (llama13b, '4xH100', {'mu_dtype': 'bfloat16'}, 58.63),
@@ -34,10 +34,10 @@ COMPILED = [
   (llama13b, 'v5p-16', {}, 34.72),
   (llama13b, 'v5e-32', {}, 9.79),
   (llama13b, 'v5e-8', {}, 33.62),
-  (mistral7b, '4xH100', {'attention': 'xla'}, 40.66),
-  (mistral7b, '4xH100', {}, 38.07),
+  (mistral7b, '4xH100', {'attention': 'xla'}, 40.90),
+  (mistral7b, '4xH100', {}, 38.32),
   (mistral7b, '8xH100', {'tensor': 2}, 22.11),
-  (mistral7b, '1xH200', {'dialogs': 26, 'text_rows': 6}, 120.68),
+  (mistral7b, '1xH200', {'dialogs': 26, 'text_rows': 6}, 120.35),
   (mistral7b, '1xH200', {'attention': 'xla'}, 147.54),
   (mistral7b, 'v5e-16', {}, 10.52),
 ]  # fmt: skip
