@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from skillmix_jax import memory
 from skillmix_jax.decode import CHUNK, Rule, Sampler, cache_bytes, extend, prefill, weight_bytes
 from skillmix_jax.mesh import make_mesh, place_batch
 from skillmix_jax.models import decoder
@@ -58,6 +59,7 @@ def bound(cfg: Config, rows: int, slots: int, bandwidth: float) -> float:
 
 
 def main(small: bool):
+  memory.claim()
   kind = jax.devices()[0].device_kind
   bandwidth = next((value for name, value in BANDWIDTH.items() if name in kind), None)
   print(f'{kind}, jax {jax.__version__}, prompts of {PROMPT}', flush=True)

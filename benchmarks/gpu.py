@@ -1,12 +1,13 @@
 """For a machine with a GPU: a checklist of what a CPU cannot show, then Mistral-7B's training speed.
 
     python -m benchmarks.gpu            # the checklist, then 10 steps of 32 rows x 1024 from random weights
-    python -m benchmarks.gpu --small    # the same on anything, with a model of 2 layers: does this file work?
+    python -m benchmarks.gpu --small    # the same on anything, with small models: does this file work?
 
-Set XLA_PYTHON_CLIENT_MEM_FRACTION=.95 on one H200. Nothing of Mistral-7B is written to disk.
+The checklist saves as much of Mistral-7B's state (87 GB) as the machine takes in the current folder, and removes it.
 """
 
 import dataclasses
+import shutil
 import statistics
 import sys
 import tempfile
@@ -18,18 +19,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from configs import tiny
+from evals.minimix.__main__ import write as write_world
 from skillmix_jax.checkpoint import Checkpoints
 from skillmix_jax.loss import Loss
 from skillmix_jax.mesh import initialize_distributed, make_mesh, place_batch
-from skillmix_jax.metrics import peak_flops
+from skillmix_jax.metrics import peak_flops, read_rows
 from skillmix_jax.models import decoder
 from skillmix_jax.models.attention import attend
 from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer
+from skillmix_jax.prepare import prepare
 from skillmix_jax.step import State, train_step
+from skillmix_jax.train import train
 
 MISTRAL_7B = Config('mistral', 32_000, 1024, 4096, 32, 32, 8, 128, 14_336, rope_theta=1e6)
 SMALL = Config('mistral', 320, 128, 256, 2, 4, 2, 64, 512)
+WIDE = Config('mistral', 320, 128, 1024, 8, 8, 2, 128, 4096)  # 1.5 GB with its moments
 
 
 def make_batch(rows: int, length: int, vocab_size: int) -> dict[str, np.ndarray]:
@@ -87,6 +93,78 @@ def save_and_restore(cfg: Config, mesh):
   print('two steps, save, restore:', 'ok' if same else 'FAILED', flush=True)
 
 
+def room(mesh) -> dict[str, float]:
+  """Bytes that a state may take: of the disk here, of the host, to which a save copies it, and of the devices."""
+  lines = dict(line.split(':') for line in Path('/proc/meminfo').read_text().splitlines())
+  host = int(lines['MemAvailable'].split()[0]) * 1024
+  stats = [device.memory_stats() or {} for device in mesh.devices.flat]
+  on_devices = sum(each.get('bytes_limit', host / mesh.size) for each in stats)
+  free = shutil.disk_usage('.').free
+  if mesh.devices.flat[0].platform == 'cpu':  # devices and host share their memory
+    return {'disk': 0.9 * free, 'host': 0.25 * host}
+  return {'disk': 0.9 * free, 'host': 0.6 * host, 'devices': 0.8 * on_devices}
+
+
+@jax.jit
+def fingerprints(state: State):
+  """Sums of the bits along each dim of each array: a value that changed, got lost or moved changes some of them."""
+
+  def of(x):
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
+    return [bits.sum(axis=[other for other in range(x.ndim) if other != dim]) for dim in range(x.ndim)] or [bits]
+
+  return jax.tree.map(of, state)
+
+
+def save_and_restore_largest(cfg: Config, mesh):
+  """The largest state of this width that the machine takes, up to all layers: seconds, and the same bits back."""
+  rooms = room(mesh)
+  least = min(rooms.values())
+  sizes = {n: 12 * dataclasses.replace(cfg, num_layers=n).num_params for n in range(1, cfg.num_layers + 1)}
+  text = ', '.join(f'{name} {size / 1e9:.1f} GB' for name, size in rooms.items())
+  fitting = [n for n, size in sizes.items() if size <= least]
+  if not fitting:
+    print(f'save and restore: FAILED, a single layer takes {sizes[1] / 1e9:.1f} GB; room: {text}', flush=True)
+    return
+  cfg = dataclasses.replace(cfg, num_layers=fitting[-1])
+  like = jax.eval_shape(lambda: make_step(cfg)[0])
+  state, _ = make_step(cfg)
+  expected = jax.device_get(fingerprints(state))
+  with tempfile.TemporaryDirectory(dir='.') as folder, Checkpoints(Path(folder), keep=1) as checkpoints:
+    start = time.perf_counter()
+    checkpoints.save(1, state)
+    blocked = time.perf_counter() - start
+    checkpoints.wait()
+    saved = time.perf_counter() - start
+    del state
+    start = time.perf_counter()
+    restored = jax.block_until_ready(checkpoints.restore(1, like, mesh))
+    read = time.perf_counter() - start
+  same = all(map(np.array_equal, jax.tree.leaves(jax.device_get(fingerprints(restored))), jax.tree.leaves(expected)))
+  size = sizes[cfg.num_layers] / 1e9
+  print(
+    f'save and restore {size:.2f} GB ({cfg.num_layers} layers; room: {text}): training waits {blocked:.1f} s, saved in '
+    f'{saved:.1f} s ({size / saved:.2f} GB/s), restored in {read:.1f} s: {"ok" if same else "FAILED"}', flush=True,
+  )  # fmt: skip
+
+
+def train_tiny(folder: Path):
+  """configs/tiny.py, which is float32, on dialogs of the toy world: the command itself, with attention=auto."""
+  world, data, run = (folder / name for name in ('world', 'data', 'run'))
+  write_world(world, seed=0, num_dialogs=500, num_texts=100, pairs=0.15, share=0.05)
+  dialogs = [str(world / 'dialogs' / f'd{k}.jsonl') for k in (1, 2, 3)]
+  prepare(
+    out=data, tokenizer_path=world / 'tokenizer', template='mistral', length=192, dialogs=dialogs,
+    text=[str(world / 'base' / 'text.jsonl')], held_out=0.1,
+  )  # fmt: skip
+  config = tiny.get_config()
+  config.data.path, config.steps = str(data), 20
+  code = train(config, run)
+  losses = [row['loss'] for row in read_rows(run / 'metrics.jsonl') if 'loss' in row]
+  well = code == 0 and losses[-1] < losses[0]
+  print(f'tiny in float32, 20 steps: loss {losses[0]:.2f} -> {losses[-1]:.2f}', 'ok' if well else 'FAILED', flush=True)
+
+
 def train_speed(cfg: Config, mesh, rows: int, steps: int = 10):
   """Tokens/s and MFU, medians over `steps` steps after two that are not counted."""
   state, step = make_step(cfg)
@@ -116,8 +194,12 @@ def main(small: bool):
   with jax.set_mesh(mesh):
     compare_attention(fast)
     save_and_restore(dataclasses.replace(SMALL, attention=fast), mesh)
+    save_and_restore_largest(WIDE if small else MISTRAL_7B, mesh)
+  with tempfile.TemporaryDirectory() as folder:  # train keeps its compile cache there, which the rest uses too
+    train_tiny(Path(folder))
     cfg = SMALL if small else MISTRAL_7B
-    train_speed(dataclasses.replace(cfg, attention=fast), mesh, rows=8 if small else 32)
+    with jax.set_mesh(mesh):
+      train_speed(dataclasses.replace(cfg, attention=fast), mesh, rows=8 if small else 32)
 
 
 if __name__ == '__main__':

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from skillmix_jax import command, model_card, workdir
+from skillmix_jax import command, memory, model_card, workdir
 from skillmix_jax.checkpoint import load_params, parse_reference, save_params
 from skillmix_jax.data import chat, tokenizer, tokenizer_export
 from skillmix_jax.errors import InputError
@@ -121,6 +121,7 @@ def main():
   signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the half-made folder goes
   if not FLAGS.checkpoint or bool(FLAGS.from_hf) == bool(FLAGS.to_hf):
     raise InputError('give --checkpoint=W and one of --from_hf=ORG/NAME-or-DIR and --to_hf=DIR; see --help')
+  memory.claim()
   if FLAGS.from_hf:
     if FLAGS['dtype'].present:
       raise InputError('--dtype belongs to --to_hf: a checkpoint always has float32 weights')

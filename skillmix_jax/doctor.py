@@ -1,12 +1,13 @@
 """Says what this machine has and what is wrong with it, one verdict a line.
 
-    python -m skillmix_jax.doctor
+    python -m skillmix_jax.doctor --billions=7
     srun --nodes=2 --ntasks-per-node=4 --gpus-per-node=4 .venv/bin/python -m skillmix_jax.doctor --devices=8
 
 Every process says what it sees; --processes and --devices are what the whole run should have, --workdir is the folder
-that checkpoints go to. Exit code 1 where something is wrong.
+that checkpoints go to, --billions the weights of the model. Exit code 1 where something is wrong.
 """
 
+import ctypes.util
 import importlib.metadata
 import os
 import shutil
@@ -18,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from skillmix_jax import command
+from skillmix_jax import command, memory, traps
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import initialize_distributed, make_mesh, spec
 from skillmix_jax.workdir import PACKAGES
@@ -29,6 +30,10 @@ SLOW = 0.02  # GB/s: a checkpoint of 13B weights, 156 GB, would take two hours
 _PROCESSES = flags.DEFINE_integer('processes', None, 'processes that the run should have')
 _DEVICES = flags.DEFINE_integer('devices', None, 'devices that all processes together should see')
 _WORKDIR = flags.DEFINE_string('workdir', '.', 'folder that checkpoints go to')
+_BILLIONS = flags.DEFINE_float(
+  'billions', None, 'weights of the model, in billions: does the disk hold its checkpoints?'
+)
+_KEEP = flags.DEFINE_integer('keep', 1, 'checkpoint.keep of the run', lower_bound=1)
 
 
 def write_speed(folder: Path) -> float:
@@ -54,16 +59,21 @@ def verdicts(processes: int | None, devices: int | None, folder: Path) -> Iterat
   yield devices in (None, len(seen)), f'{count}, expected {devices or "any"}'
   if shutil.which('nvidia-smi'):
     yield here[0].platform == 'gpu', f'NVIDIA driver found, JAX uses the {here[0].platform}'
+  packages = {package.name.lower(): package.version for package in importlib.metadata.distributions() if package.name}
+  yield traps.cuda_versions(packages)
+  if here[0].platform == 'gpu' or shutil.which('nvidia-smi'):
+    yield traps.cudnn(packages, ctypes.util.find_library('cudnn') is not None)
   stats = here[0].memory_stats() or {}
   if 'bytes_limit' in stats:
-    free = (stats['bytes_limit'] - stats['bytes_in_use']) / 2**30
-    fraction = os.environ.get('XLA_PYTHON_CLIENT_MEM_FRACTION')
-    well = fraction is not None or here[0].platform != 'gpu'
-    yield well, f'{free:.1f} GiB free on a device, XLA_PYTHON_CLIENT_MEM_FRACTION={fraction} (take .95)'
+    yield True, f'{(stats["bytes_limit"] - stats["bytes_in_use"]) / 2**30:.1f} GiB free on a device'
+  yield traps.cores(len(os.sched_getaffinity(0)), os.cpu_count() or 1, 'SLURM_JOB_ID' in os.environ)
   free = shutil.disk_usage(folder).free
-  yield free > 2 * PROBE_BYTES, f'{free / 1e9:.0f} GB free in {folder}; a checkpoint takes 12 bytes a weight'
-  speed = write_speed(folder)
-  yield speed > SLOW, f'{speed:.2f} GB/s written to {folder} by this process'
+  yield traps.disk(free, folder, _BILLIONS.value, _KEEP.value)
+  if free > 2 * PROBE_BYTES:
+    speed = write_speed(folder)
+    yield speed > SLOW, f'{speed:.2f} GB/s written to {folder} by this process'
+  else:
+    yield False, f'too little room in {folder} to measure how fast it is'
   mesh = make_mesh(1, -1, 1)
   with jax.set_mesh(mesh):
     ones = jax.jit(lambda: jnp.ones(mesh.size, out_sharding=spec('embed')))()
@@ -75,9 +85,12 @@ def main() -> int:
   folder = Path(_WORKDIR.value)
   if not folder.is_dir():
     raise InputError(f'--workdir={folder} is no folder')
+  fraction = traps.memory_fraction(os.environ)
+  if not fraction[0]:
+    del os.environ[memory.DEPRECATED]  # so that the rest can be seen
   initialize_distributed()
   wrong = 0
-  for well, text in verdicts(_PROCESSES.value, _DEVICES.value, folder):
+  for well, text in (fraction, *verdicts(_PROCESSES.value, _DEVICES.value, folder)):
     print(f'process {jax.process_index()}  {"ok   " if well else "WRONG"}  {text}', flush=True)
     wrong += not well
   return 1 if wrong else 0

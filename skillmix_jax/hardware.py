@@ -14,10 +14,10 @@ from typing import Any
 import jax
 
 from skillmix_jax.errors import InputError
+from skillmix_jax.memory import MEMORY_FRACTION
 from skillmix_jax.metrics import peak_flops
 
 GIB = 2**30
-MEMORY_FRACTION = 0.95  # of a device's memory that a run may use; launch/ gives JAX as much
 GPUS_PER_HOST = 8
 
 

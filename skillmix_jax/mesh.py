@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from skillmix_jax import memory
 from skillmix_jax.errors import InputError
 
 AXES = ('data', 'fsdp', 'tensor')
@@ -52,8 +53,9 @@ def initialize_distributed():
   initialised cluster.
 
   Raises:
-    InputError: not all of the three are set, or they make no sense.
+    InputError: not all of the three are set, or they make no sense; or both names of GPUs' memory fraction are.
   """
+  memory.claim()
   if jax.distributed.is_initialized():
     return
   limits: dict[str, Any] = {

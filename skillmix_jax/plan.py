@@ -26,8 +26,9 @@ from skillmix_jax.compiled import compile_step
 from skillmix_jax.data.records import open_data
 from skillmix_jax.errors import InputError
 from skillmix_jax.estimate import MFU, Run, memory, step_seconds
-from skillmix_jax.hardware import GIB, MEMORY_FRACTION, Target
+from skillmix_jax.hardware import GIB, Target
 from skillmix_jax.loss import Loss
+from skillmix_jax.memory import MEMORY_FRACTION
 from skillmix_jax.mesh import AXES, mesh_sizes
 from skillmix_jax.models import attention
 from skillmix_jax.models.config import Config
@@ -37,7 +38,7 @@ from skillmix_jax.program import Reading, gradient_sums, read
 from skillmix_jax.train import check_numbers, rows_of_step
 from skillmix_jax.workdir import flatten
 
-GUESS_FRACTION = 0.90  # of the device's memory, where a change is named that was not compiled
+GUESS_FRACTION = 0.90  # of it, where a change is named that was not compiled
 VOCABULARY, LENGTH = 32_000, 1024  # where there is no data yet: of both models, and the paper's rows
 
 
@@ -83,8 +84,9 @@ def read_run(config: ConfigDict, target: Target) -> tuple[Run, list[str]]:
     length, vocab_size = data.length, data.vocab_size
   else:
     notes.append(f'{config.data.path or "data.path"} is not here: {vocab_size:,} tokens and rows of {length:,} assumed')
-  platform = 'gpu' if target.platform == 'cuda' else 'tpu'
-  model['attention'] = attention.choose(model['attention'], platform, model['dtype'])
+  platform = 'gpu' if target.platform == 'cuda' else target.platform
+  model['attention'], note = attention.choose(model['attention'], platform, length, model['dtype'])
+  notes += [note] if note else []
   if reference and Path(reference.split('@')[0]).is_dir():
     shape = open_source(reference).config
     cfg = dataclasses.replace(shape, **{name: model[name] for name in ('dtype', 'remat', 'attention')})

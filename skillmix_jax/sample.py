@@ -113,7 +113,7 @@ class Model:
     self._sampler: Sampler | None = None
     initialize_distributed()
     self.is_main_process = jax.process_index() == 0
-    fastest = attention.choose('auto', jax.default_backend(), dtype)
+    fastest, _ = attention.choose('auto', jax.default_backend(), None, dtype)  # of prompts of any length
     self.config: Config = dataclasses.replace(self._source.config, dtype=dtype, attention=fastest)
 
   def encode(self, dialogs: Sequence[dict], max_new_tokens: int) -> list[Prompt]:
@@ -215,6 +215,8 @@ class TrainingSamples:
 
   def __init__(self, prompts: str, folder: Path, cfg: Config, data: Data):
     """Reads the prompts; raises InputError where they are wrong or fill all positions of the model."""
+    if cfg.attention == 'splash':  # which does not take the lengths that prompts are padded to
+      cfg = dataclasses.replace(cfg, attention='xla')
     self._folder, self._cfg, self._template = folder / 'samples', cfg, data.manifest['template']['name']
     self._encoder = tokenizer.load(data.path / 'tokenizer')
     self._prompts = encode_dialogs(read_dialogs(Path(prompts)), self._template, self._encoder)

@@ -20,7 +20,6 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -28,7 +27,7 @@ from absl import flags
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict, config_flags
 
-from skillmix_jax import command, workdir
+from skillmix_jax import command, memory, workdir
 from skillmix_jax.checkpoint import Checkpoints, steps_in
 from skillmix_jax.data import mixture as mixtures
 from skillmix_jax.data.records import Data, open_data
@@ -42,11 +41,6 @@ from skillmix_jax.optimizer import Optimizer
 from skillmix_jax.pretrained import open_source
 from skillmix_jax.sample import TrainingSamples
 from skillmix_jax.step import State, measure, train_step
-
-MEMORY_ADVICE = (
-  'try, in this order: model.remat=full, more devices on mesh.fsdp, a larger accumulation, '
-  'optimizer.mu_dtype=bfloat16, fewer data.text_rows; on GPUs also XLA_PYTHON_CLIENT_MEM_FRACTION=.95'
-)
 
 
 def default_workdir(config_flag: str) -> Path:
@@ -76,7 +70,9 @@ def model_config(config: ConfigDict, data: Data, folder: Path) -> Config:
   """
   model = config.model.to_dict()
   reference = model.pop('init_from')
-  model['attention'] = attention.choose(model['attention'], jax.default_backend(), model['dtype'])
+  model['attention'], note = attention.choose(model['attention'], jax.default_backend(), data.length, model['dtype'])
+  if note and jax.process_index() == 0:
+    print(note, file=sys.stderr, flush=True)
   if reference:
     source = open_source(str(folder) if steps_in(folder) else reference)
     workdir.check_same_data(reference, source.data_identity, data.manifest, ('tokenizer', 'template'))
@@ -164,8 +160,9 @@ class HeldOut:
 class Report:
   """Reads the numbers of a step when it is finished, and writes its row."""
 
-  def __init__(self, writer: Writer | None, clock: Throughput, rates: Callable[[int], Any], every: int):
-    """`writer`: None on all processes but one; `rates`: learning rate of an update; `every`: steps between rows."""
+  def __init__(self, writer: Writer | None, clock: Throughput, rates: np.ndarray, every: int):
+    """`writer`: None on all processes but one; `rates`: learning rates of all updates, on the host, since what a device
+    computes now waits for the step that was queued last; `every`: steps between rows."""
     self._writer, self._clock, self._rates, self._every = writer, clock, rates, every
 
   def write(self, row: dict):
@@ -187,7 +184,7 @@ class Report:
     if measure is None and step > 1 and step % self._every:
       return
     shown = {name: x if math.isfinite(x) else None for name, x in sorted(values.items())}
-    row = {'step': step, **shown, 'learning_rate': float(self._rates(step - 1)), **self._clock.read()}
+    row = {'step': step, **shown, 'learning_rate': float(self._rates[step - 1]), **self._clock.read()}
     if measure is not None:
       self._clock.pause()
       row |= measure()
@@ -252,7 +249,8 @@ def train(config: ConfigDict, folder: Path) -> int:
       peak = peak_flops(mesh.devices.flat[0].device_kind)
       clock = Throughput(mixture.num_rows * data.length, cfg.train_flops_per_token(data.length), mesh.size, peak)
       writer = Writer(folder, start, config.steps) if main_process else None
-      report = Report(writer, clock, optimizer.learning_rates(config.steps), config.log_every)
+      rates = np.asarray(optimizer.learning_rates(config.steps)(np.arange(config.steps)))
+      report = Report(writer, clock, rates, config.log_every)
       say_start(cfg, mesh, mixture, data, start, config.steps)
 
       if start == 0 and (losses := held_out(state.params)):
@@ -287,10 +285,11 @@ def train(config: ConfigDict, folder: Path) -> int:
       where = f'the last good checkpoint is step {good}' if good is not None else 'no checkpoint was saved before'
       print(f'error: {error}: not finite, stopped; {where} in {folder}', file=sys.stderr, flush=True)
       return 1
-    except jax.errors.JaxRuntimeError as error:
-      if 'RESOURCE_EXHAUSTED' not in str(error):
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+      said = memory.explain_exhausted(error)
+      if said is None:
         raise
-      print(f'error: out of device memory; {MEMORY_ADVICE}\n{error}', file=sys.stderr, flush=True)
+      print(f'error: {said}\n{error}', file=sys.stderr, flush=True)
       return 1
     finally:
       if writer is not None:

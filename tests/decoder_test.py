@@ -1,7 +1,9 @@
 """The decoder computes what transformers computes, however it is laid out."""
 
 import dataclasses
+import re
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,7 @@ from jaxprs import equations
 
 from configs import llama13b, mistral7b
 from skillmix_jax.errors import InputError
-from skillmix_jax.mesh import make_mesh, place_batch
+from skillmix_jax.mesh import make_mesh, place_batch, spec
 from skillmix_jax.models import attention, decoder
 from skillmix_jax.models.config import Config
 
@@ -61,6 +63,31 @@ def test_sharded_logits_equal_those_of_one_device(mesh_shape):
   theirs = torch_model('llama')
   cfg = our_config(theirs)
   np.testing.assert_allclose(run(cfg, theirs, mesh_shape), run(cfg, theirs), atol=2e-5)
+
+
+def test_a_tied_table_is_never_gathered_whole_and_its_gradient_equals_that_of_one_device():
+  cfg = dataclasses.replace(our_config(torch_model('llama')), tie_embeddings=True)
+  start = np.random.default_rng(1).normal(size=(cfg.vocab_size, cfg.dim)).astype(np.float32)
+  outcomes = []
+  for mesh_shape in ((1, 1, 1), (2, 2, 2)):
+    mesh = make_mesh(*mesh_shape)
+    with jax.set_mesh(mesh):
+      table, tokens = jax.device_put(start, spec(None, 'lookup')), place_batch(mesh, rows(length=4))['tokens']
+
+      def loss(table, tokens):
+        model = SimpleNamespace(cfg=cfg, embed=table)
+        hidden, head = decoder.Decoder._embed(model, tokens), decoder.Decoder.head(model)
+        return jnp.sin(jnp.matmul(hidden, head, out_sharding=spec('batch', 'vocab')) / 8).sum()
+
+      program = jax.jit(jax.value_and_grad(loss)).lower(table, tokens).compile()
+      outcomes.append([np.asarray(x) for x in program(table, tokens)])
+    collectives = re.findall(r'= (.*) (?:all-\w+|reduce-scatter|collective-permute)(?:-start)?\(', program.as_text())
+    assert bool(collectives) == (mesh.size > 1)
+    assert not [shape for shape in collectives if '[64,160]' in shape or '[160,64]' in shape]
+  (value, gradient), (sharded_value, sharded_gradient) = outcomes
+  assert np.abs(gradient).max() > 0.1
+  np.testing.assert_allclose(sharded_value, value, rtol=1e-4)
+  np.testing.assert_allclose(sharded_gradient, gradient, atol=1e-5)
 
 
 def test_scan_over_layers_equals_a_loop():

@@ -15,7 +15,7 @@ from skillmix_jax import checkpoint, metrics
 from skillmix_jax.data.records import open_data
 from skillmix_jax.errors import InputError
 from skillmix_jax.prepare import prepare
-from skillmix_jax.train import default_workdir, model_config, train
+from skillmix_jax.train import Report, default_workdir, model_config, train
 
 TIMED = ('tokens_per_second', 'trained_tokens_per_second', 'mfu')
 
@@ -179,6 +179,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, small_data, capsys):
     ({'model__init_from': '/nowhere'}, 'no checkpoint there'),
     ({'checkpoint__keep': 0}, 'checkpoint.keep=0'),
     ({'model__attention': 'cudnn'}, 'needs NVIDIA GPUs'),
+    ({'model__attention': 'splash'}, 'needs TPUs, this is cpu'),
     ({'data__path': None}, 'data.path is not set'),
     ({'data__path': '/nowhere/data'}, 'skillmix_jax.prepare'),
   ],
@@ -250,6 +251,18 @@ def test_running_out_of_memory_ends_with_advice(tmp_path, small_data, monkeypatc
   monkeypatch.setattr('skillmix_jax.train.place_batch', too_large)
   assert train(make_config(small_data, held_out__rows=0), tmp_path) == 1
   assert 'model.remat=full' in capsys.readouterr().err
+
+
+def test_a_row_is_written_without_work_for_the_device(tmp_path, small_data, monkeypatch):
+  """Such work waits for the step that is queued: the devices idle, and that step's time counts for the wrong row."""
+  original = Report.finish
+
+  def finish(*args, **options):
+    with jax.transfer_guard_host_to_device('disallow'):
+      original(*args, **options)
+
+  monkeypatch.setattr(Report, 'finish', finish)
+  assert train(make_config(small_data, held_out__rows=0, steps=3), tmp_path) == 0
 
 
 def test_a_full_disk_is_said_before_training(tmp_path, small_data, monkeypatch):

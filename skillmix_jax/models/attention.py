@@ -7,31 +7,43 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import spec
+from skillmix_jax.models import splash
 
 CHUNK = 128  # queries at a time; a chunk's keys end where the chunk ends, which skips most of what causality hides
 
 
-def choose(asked: str, platform: str, dtype: str) -> str:
-  """The implementation that `model.attention` asks for; the cudnn kernel takes no float32.
+def choose(asked: str, platform: str, length: int | None, dtype: str) -> tuple[str, str | None]:
+  """The implementation that `model.attention` asks for, and what the user must be told about it, or None.
 
   Args:
     asked: 'auto' or the name of an implementation.
     platform: where the run is: 'cpu', 'gpu' or 'tpu'.
+    length: tokens of a row; None: any.
     dtype: of the computation.
 
   Raises:
     InputError: the implementation was asked for by name and cannot run there.
   """
+  refusal = splash.refusal(length)
   if asked == 'auto':
-    return 'cudnn' if platform == 'gpu' and dtype == 'bfloat16' else 'xla'
+    if platform == 'tpu' and refusal:
+      return 'xla', f'XLA attention, which is slower: {refusal}'
+    if platform == 'gpu' and dtype != 'bfloat16':
+      return 'xla', None  # cuDNN's kernel takes no float32
+    return {'gpu': 'cudnn', 'tpu': 'splash'}.get(platform, 'xla'), None
   if asked == 'cudnn' and platform != 'gpu':
     raise InputError(f'model.attention=cudnn needs NVIDIA GPUs, this is {platform}: use auto or xla')
   if asked == 'cudnn' and dtype != 'bfloat16':
     raise InputError(f'model.attention=cudnn does not compute in model.dtype={dtype}: use auto, xla or bfloat16')
-  return asked
+  if asked == 'splash' and platform != 'tpu':
+    raise InputError(f'model.attention=splash needs TPUs, this is {platform}: use auto or xla')
+  if asked == 'splash' and refusal:
+    raise InputError(f'model.attention=splash: {refusal}; use auto or xla')
+  return asked, None
 
 
 def attend(q_BTNH, k_BTKH, v_BTKH, segments_BT, *, window: int | None, implementation: str):
@@ -42,12 +54,13 @@ def attend(q_BTNH, k_BTKH, v_BTKH, segments_BT, *, window: int | None, implement
     segments_BT: int32, or None where every row is one segment followed by padding: then causality alone hides
       what must be hidden, which is the case that the fused kernels are fast at.
     window: number of tokens seen, the token itself counted; None for all.
-    implementation: 'xla' or 'cudnn'.
+    implementation: 'xla', 'cudnn' or 'splash'.
   """
-  kernel = {'xla': _xla, 'cudnn': _cudnn}[implementation]
-  # The fused kernel knows nothing of explicit shardings, and no attention needs to talk to another device.
+  kernel = {'xla': _xla, 'cudnn': _cudnn, 'splash': splash.attend}[implementation]
+  # The fused kernels know nothing of explicit shardings, and no attention needs to talk to another device.
   local = jax.shard_map(partial(kernel, window=window), out_specs=spec('batch', None, 'heads', None), check_vma=False)
-  return local(q_BTNH, k_BTKH, v_BTKH, segments_BT)
+  context_BTNH = local(q_BTNH, k_BTKH, v_BTKH, segments_BT)
+  return context_BTNH if implementation == 'splash' else checkpoint_name(context_BTNH, 'context')
 
 
 def _xla(q_BTNH, k_BTKH, v_BTKH, segments_BT, window):

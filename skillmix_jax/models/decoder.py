@@ -107,7 +107,6 @@ class Block(nnx.Module):
     q, k = rotate(q, cos, sin), rotate(k, cos, sin)
     context = attend(q, k, v, segments_BT, window=cfg.window, implementation=cfg.attention)
     context = context.reshape(B * T, cfg.num_heads * cfg.head_dim, out_sharding=spec('batch', 'heads'))
-    context = checkpoint_name(context, 'context')
     out = gather(self.out[...], x_MD.dtype, 'heads', 'embed')
     return jnp.matmul(context, out, out_sharding=spec('batch', None))
 
@@ -160,9 +159,11 @@ class Decoder(nnx.Module):
   def head(self, dtype=None):
     """The output matrix [D, V] gathered over fsdp, in the compute dtype unless another is named."""
     dtype = dtype or self.cfg.dtype
-    if self.cfg.tie_embeddings:
-      return jax.reshard(self.embed[...].astype(dtype).T, spec(None, 'vocab'))
-    return gather(self.unembed[...], dtype, 'embed', 'vocab')
+    if not self.cfg.tie_embeddings:
+      return gather(self.unembed[...], dtype, 'embed', 'vocab')
+    # Two steps, each a collective that XLA has; in one it would gather the whole table, and the whole gradient.
+    table_DV = jax.reshard(self.embed[...].astype(dtype).T, spec('embed', 'vocab'))
+    return jax.reshard(table_DV, spec(None, 'vocab'))
 
 
 def init(cfg: Config, seed: int) -> Decoder:

@@ -1,0 +1,50 @@
+"""Memory of the devices and of the host: how much of a GPU JAX takes, and what to do when there is too little."""
+
+import os
+from collections.abc import MutableMapping
+
+from skillmix_jax.errors import InputError
+
+MEMORY_FRACTION = 0.95  # of a GPU's memory; the rest is for NCCL and cuDNN. JAX by itself takes .75
+VARIABLE = 'XLA_CLIENT_MEM_FRACTION'
+DEPRECATED = 'XLA_PYTHON_CLIENT_MEM_FRACTION'
+
+DEVICE_ADVICE = (
+  f'on GPUs {VARIABLE}={MEMORY_FRACTION}, as it is where you set nothing; then try, in this order: model.remat=full, '
+  'more devices on mesh.fsdp, a larger accumulation, optimizer.mu_dtype=bfloat16, fewer data.text_rows'
+)
+HOST_ADVICE = (
+  'a save copies the whole state to the host, 12 bytes a weight over all machines: ask for more (Slurm: --mem=0), '
+  'use more machines, or set optimizer.mu_dtype=bfloat16'
+)
+
+
+def check_variables(environment: MutableMapping[str, str]):
+  """Raises InputError where both names of the fraction are set: jaxlib would refuse, and JAX run on the CPU."""
+  if environment.get(VARIABLE) and environment.get(DEPRECATED):
+    raise InputError(
+      f'{VARIABLE}={environment[VARIABLE]} and {DEPRECATED}={environment[DEPRECATED]} are both set, which jaxlib '
+      f'refuses: unset {DEPRECATED}, the deprecated one'
+    )
+
+
+def claim(environment: MutableMapping[str, str] = os.environ):
+  """Lets JAX take .95 of each GPU unless the user says otherwise; must run before anything touches a device.
+
+  Only the GPU client reads the variable. Everything that uses devices comes through here.
+
+  Raises:
+    InputError: both names of the variable are set.
+  """
+  check_variables(environment)
+  if not environment.get(VARIABLE) and not environment.get(DEPRECATED):
+    environment[VARIABLE] = str(MEMORY_FRACTION)
+
+
+def explain_exhausted(error: BaseException) -> str | None:
+  """Whose memory ran out and what to do, in one line; None where that is not what the error says."""
+  text = str(error)
+  host = isinstance(error, MemoryError) or 'host memory' in text or 'gpu_host_bfc' in text
+  if not host and 'RESOURCE_EXHAUSTED' not in text:
+    return None
+  return f'out of host memory; {HOST_ADVICE}' if host else f'out of device memory; {DEVICE_ADVICE}'
