@@ -67,7 +67,7 @@ minimix-science: setup  ## what its result hangs on: data, epochs, text, base; f
 test: $(VENV)/.tools  ## the default tests: on the CPU, with pip packages only
 	$(python) -m pytest -n auto --maxprocesses=4 --dist=loadfile
 
-slow: $(VENV)/.tools  ## the tests that take minutes; some need apt packages (CONTRIBUTING.md) or plan-tools, else skip
+slow: $(VENV)/.tools  ## the tests that take minutes; some need apt packages (CONTRIBUTING.md) or plan-tools, else skip (CUDNN=1: fail)
 	$(python) -m pytest -o addopts='' tests/slow
 
 lint: $(VENV)/.tools  ## ruff and types

@@ -54,5 +54,5 @@ def get_config() -> ConfigDict:
   c.model.tie_embeddings = False
   c.model.dtype = 'bfloat16'  # of the computation; weights and moments are float32 (bf16 does not move at 2e-5)
   c.model.remat = 'full'
-  c.model.attention = 'auto'  # cudnn on NVIDIA GPUs, splash on TPUs, else xla
+  c.model.attention = 'auto'  # cudnn on NVIDIA GPUs in bfloat16, splash on TPUs, else xla
   return c

@@ -1,4 +1,4 @@
-"""The training step compiled for hardware that is not here, and what its program says."""
+"""The training step compiled for hardware that is not here."""
 
 import math
 import re
@@ -67,22 +67,3 @@ def _rows(mesh, ndim: int) -> jax.NamedSharding:
 def _bytes(tree) -> int:
   """Of one device."""
   return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
-
-
-def gradient_sums(program: str, run: Run) -> tuple[bool, list[str]]:
-  """Reads in a program's text how gradients are summed over the devices.
-
-  Returns:
-    Whether they are reduce-scattered, so that every device gets its part; and the shapes of those that are summed
-    whole on every device instead, which sends twice as much.
-  """
-  cfg, split = run.config, run.tensor
-  heads, kv_heads = cfg.num_heads * cfg.head_dim // split, cfg.num_kv_heads * cfg.head_dim // split
-  widths = {heads, kv_heads, cfg.ffn_dim // split, cfg.vocab_size // split}
-  whole = {tuple(sorted((cfg.dim, width))) for width in widths}
-  summed = set()
-  for shapes in re.findall(r'= (.*?) all-reduce(?:-start)?\(', program):
-    for kind, first, second in re.findall(r'(\w+)\[(\d+),(\d+)\]', shapes):
-      if tuple(sorted((int(first), int(second)))) in whole:
-        summed.add(f'{kind}[{first},{second}]')
-  return bool(re.search(r' reduce-scatter(-start)?\(', program)), sorted(summed)

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from skillmix_jax.errors import InputError
+from skillmix_jax.memory import MEMORY_FRACTION
 from skillmix_jax.metrics import peak_flops
 
 GIB = 2**30
@@ -42,6 +43,11 @@ class Target:
   link: float
   network: float
   topology: str
+
+  @property
+  def budget(self) -> int:
+    """Bytes of one device that a run may use."""
+    return int(MEMORY_FRACTION * self.memory)
 
   @property
   def peak(self) -> float:
@@ -155,7 +161,11 @@ def absent_devices(target: Target) -> Sequence[jax.Device]:
 
 
 def _gpu_config(target: Target) -> str:
-  """XLA's GpuTargetConfigProto as text."""
+  """XLA's GpuTargetConfigProto as text.
+
+  Its memory is what makes the compiler's limit that of a run: for a GPU that is there XLA takes the memory that JAX
+  was given, for an absent one 80 % of the device's.
+  """
   chip = next(chip for kind, _, chip in _GPUS.values() if kind == target.kind)
   return f"""
 gpu_device_info {{
@@ -173,7 +183,7 @@ gpu_device_info {{
   memory_bandwidth: {chip['gbps']}000000000
   l2_cache_size: {chip['l2'] * 2**20}
   clock_rate_ghz: {chip['clock']}
-  device_memory_size: {target.memory}
+  device_memory_size: {target.budget * 100 // 80}
   cuda_compute_capability {{ major: {chip['major']} }}
   registers_per_core_limit: 65536
   registers_per_block_limit: 65536

@@ -4,6 +4,8 @@ Dims: B batch, T time, M = B*T, D model, V vocab.
 """
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -64,31 +66,68 @@ def scale_weights(loss: Loss, weights_BT, is_text_B):
   return weights_BT * factor_B[:, None]
 
 
-def token_losses(hidden_MD, head_DV, targets_BT, chunks: int):
+def token_losses(hidden_MD, head: Callable, targets_BT, chunks: int):
   """Cross entropy of every token, float32 [B, T]; logits exist for one chunk of every row at a time.
 
   With one chunk the logits are kept for the backward pass; with more they are computed again, which saves
   memory where vocabulary and batch are large and costs one more product with the head.
+
+  Args:
+    hidden_MD: in the compute dtype.
+    head: gives the output matrix [D, V] in a dtype, whole on every device but for a split vocabulary.
+    targets_BT: int32 ids.
+    chunks: pieces of a row.
   """
   B, T = targets_BT.shape
   D = hidden_MD.shape[1]
+  # Two views of the same weights: one is multiplied, the gradients of all chunks are added up in the other.
+  head_DV, head32_DV = jax.lax.stop_gradient(head(hidden_MD.dtype)), head(jnp.float32)
+
+  def losses(hidden_MD, targets_M):
+    return _cross_entropy(_logits(hidden_MD, head_DV, head32_DV), targets_M)
+
   if chunks == 1:
-    return _cross_entropy(hidden_MD, head_DV, targets_BT.reshape(-1)).reshape(B, T)
+    return losses(hidden_MD, targets_BT.reshape(-1)).reshape(B, T)
   hidden_BTD = hidden_MD.reshape(B, T, D)
   split = lambda x: x.reshape(B, chunks, T // chunks, *x.shape[2:]).swapaxes(0, 1)
 
-  @jax.checkpoint
+  @partial(jax.checkpoint, prevent_cse=False)  # nothing to prevent in a loop, and `head32_DV` is then never made
   def chunk(_, xs):
     hidden, targets = xs
-    return None, _cross_entropy(hidden.reshape(-1, D), head_DV, targets.reshape(-1)).reshape(targets.shape)
+    return None, losses(hidden.reshape(-1, D), targets.reshape(-1)).reshape(targets.shape)
 
-  _, losses = jax.lax.scan(chunk, None, (split(hidden_BTD), split(targets_BT)))
-  return losses.swapaxes(0, 1).reshape(B, T)
+  _, losses_CBT = jax.lax.scan(chunk, None, (split(hidden_BTD), split(targets_BT)))
+  return losses_CBT.swapaxes(0, 1).reshape(B, T)
 
 
-def _cross_entropy(hidden_MD, head_DV, targets_M):
-  logits_MV = jnp.matmul(hidden_MD, head_DV, preferred_element_type=jnp.float32, out_sharding=spec('batch', 'vocab'))
+def _cross_entropy(logits_MV, targets_M):
   # Picks by comparison, not by index: the vocabulary may be split over devices.
   ids = jax.lax.broadcasted_iota(jnp.int32, logits_MV.shape, 1, out_sharding=spec('batch', 'vocab'))
   at_target = jnp.where(ids == targets_M[:, None], logits_MV, 0).sum(axis=1)
   return jax.nn.logsumexp(logits_MV, axis=1) - at_target
+
+
+@jax.custom_vjp
+def _logits(hidden_MD, head_DV, head32_DV):
+  """Logits in float32, of a product in the compute dtype; the head's gradient goes to `head32_DV`, which is not read.
+
+  The gradients are products in the compute dtype as well: JAX's own would multiply the float32 cotangent of the
+  logits, at a fraction of a GPU's speed, and round the head's gradient to bfloat16 after each chunk.
+  """
+  return jnp.matmul(hidden_MD, head_DV, preferred_element_type=jnp.float32, out_sharding=spec('batch', 'vocab'))
+
+
+def _logits_forward(hidden_MD, head_DV, head32_DV):
+  return _logits(hidden_MD, head_DV, head32_DV), (hidden_MD, head_DV)
+
+
+def _logits_backward(saved, ct_MV):
+  hidden_MD, head_DV = saved
+  ct_MV = ct_MV.astype(hidden_MD.dtype)
+  like = lambda x: jax.typeof(x).sharding.spec
+  ct_hidden_MD = jnp.matmul(ct_MV, head_DV.T, out_sharding=like(hidden_MD))
+  ct_head_DV = jnp.matmul(hidden_MD.T, ct_MV, preferred_element_type=jnp.float32, out_sharding=like(head_DV))
+  return ct_hidden_MD, None, ct_head_DV
+
+
+_logits.defvjp(_logits_forward, _logits_backward)

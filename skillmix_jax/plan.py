@@ -22,7 +22,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from skillmix_jax import command, hardware
-from skillmix_jax.compiled import compile_step, gradient_sums
+from skillmix_jax.compiled import compile_step
 from skillmix_jax.data.records import open_data
 from skillmix_jax.errors import InputError
 from skillmix_jax.estimate import MFU, Run, memory, step_seconds
@@ -34,6 +34,7 @@ from skillmix_jax.models import attention
 from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer
 from skillmix_jax.pretrained import open_source
+from skillmix_jax.program import Reading, gradient_sums, read
 from skillmix_jax.train import check_numbers, rows_of_step
 from skillmix_jax.workdir import flatten
 
@@ -61,6 +62,7 @@ class Plan:
   compile_seconds: float | None
   gradients_reduce_scattered: bool | None
   gradients_all_reduced: list[str]
+  program: Reading | None  # of GPUs
   step_seconds: tuple[float, float]
   notes: list[str]
   change: dict | None = None
@@ -83,7 +85,7 @@ def read_run(config: ConfigDict, target: Target) -> tuple[Run, list[str]]:
   else:
     notes.append(f'{config.data.path or "data.path"} is not here: {vocab_size:,} tokens and rows of {length:,} assumed')
   platform = 'gpu' if target.platform == 'cuda' else target.platform
-  model['attention'], note = attention.choose(model['attention'], platform, length)
+  model['attention'], note = attention.choose(model['attention'], platform, length, model['dtype'])
   notes += [note] if note else []
   if reference and Path(reference.split('@')[0]).is_dir():
     shape = open_source(reference).config
@@ -121,7 +123,7 @@ def make_plan(config: ConfigDict, target: Target) -> Plan:
     )
   program = found.text if found else None
   scattered, summed = gradient_sums(program, run) if program and run.fsdp > 1 else (None, [])
-  used, budget = run.data * run.fsdp * run.tensor, int(MEMORY_FRACTION * target.memory)
+  used, budget = run.data * run.fsdp * run.tensor, target.budget
   if used < target.num_devices:
     notes.append(f'the mesh uses {used} of the {target.num_devices} devices')
   peak = found.sizes['peak'] if found else sum(estimate.values())
@@ -129,7 +131,8 @@ def make_plan(config: ConfigDict, target: Target) -> Plan:
     target.name, 'compiled' if found else 'analytic', run.config.attention, target.num_devices,
     dict(zip(AXES, (run.data, run.fsdp, run.tensor))), run.rows, run.length, peak, budget, target.memory,
     peak <= budget and not (found and found.refused), estimate, found.sizes if found else None,
-    time.perf_counter() - began if found else None, scattered, summed, step_seconds(run, target), notes,
+    time.perf_counter() - began if found else None, scattered, summed,
+    read(program) if program and target.platform == 'cuda' else None, step_seconds(run, target), notes,
   )  # fmt: skip
 
 
@@ -205,6 +208,8 @@ def show(plan: Plan, config_name: str, target: Target) -> str:
     whole = ', '.join(plan.gradients_all_reduced) or 'none'
     how = 'reduce-scattered' if plan.gradients_reduce_scattered else 'not reduce-scattered'
     lines.append(f'gradients: {how}; summed whole on every device: {whole}')
+  if plan.program is not None:
+    lines += show_program(plan.program, fused=plan.attention == 'cudnn')
   low, high = plan.step_seconds
   lines.append(
     f'step: {low:.1f} - {high:.1f} s, not measured: {MFU[0]:.0%} of the peak {target.peak / 1e12:.0f} TFLOP/s with all '
@@ -221,6 +226,20 @@ def show(plan: Plan, config_name: str, target: Target) -> str:
   elif not plan.fits:
     lines.append('no change of moments, remat, accumulation, rows or number of devices fits: take a smaller model')
   return '\n'.join(lines)
+
+
+def show_program(program: Reading, fused: bool) -> list[str]:
+  """What the compiler made of the step: lines for people."""
+  lines = [f'products computed again for want of memory: {program.rematerialised_products}']
+  if fused:
+    lines[0] += f'; fused attention forward in the backward pass of a block: {program.fused_forwards_in_backward}'
+  sent = {where: size for where, size in program.sent_bytes.items() if size}
+  if sent:
+    shares = (
+      f'{program.hidden_bytes[where] / size:.0%} of {size / GIB:.1f} GiB ({where})' for where, size in sent.items()
+    )
+    lines.append(f'sent while products run, in a step: {", ".join(shares)}')
+  return lines
 
 
 def main():

@@ -28,7 +28,7 @@ from skillmix_jax.data.records import Data
 from skillmix_jax.decode import Prompt, Sampler, check_numbers, check_prompts, decode_mesh
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import explain_lost_process, initialize_distributed
-from skillmix_jax.models import decoder
+from skillmix_jax.models import attention, decoder
 from skillmix_jax.models.config import DTYPES, Config
 from skillmix_jax.pretrained import fingerprint, open_source
 
@@ -113,8 +113,8 @@ class Model:
     self._sampler: Sampler | None = None
     initialize_distributed()
     self.is_main_process = jax.process_index() == 0
-    attention = 'cudnn' if jax.default_backend() == 'gpu' else 'xla'
-    self.config: Config = dataclasses.replace(self._source.config, dtype=dtype, attention=attention)
+    fastest, _ = attention.choose('auto', jax.default_backend(), None, dtype)  # of prompts of any length
+    self.config: Config = dataclasses.replace(self._source.config, dtype=dtype, attention=fastest)
 
   def encode(self, dialogs: Sequence[dict], max_new_tokens: int) -> list[Prompt]:
     """(id, token ids) of each; raises InputError naming the dialog that is wrong or too long."""

@@ -22,7 +22,7 @@ def _losses(params: Decoder, batch: dict, loss: Loss, packed: bool):
   """Cross entropy of each target, float32 [B, T]."""
   segments = batch['segments'] if packed else None
   hidden_MD = params(batch['tokens'], batch['positions'], segments)
-  return token_losses(hidden_MD, params.head(), batch['targets'], loss.chunks)
+  return token_losses(hidden_MD, params.head, batch['targets'], loss.chunks)
 
 
 def _split(batch: dict, pieces: int) -> dict:

@@ -70,7 +70,7 @@ def model_config(config: ConfigDict, data: Data, folder: Path) -> Config:
   """
   model = config.model.to_dict()
   reference = model.pop('init_from')
-  model['attention'], note = attention.choose(model['attention'], jax.default_backend(), data.length)
+  model['attention'], note = attention.choose(model['attention'], jax.default_backend(), data.length, model['dtype'])
   if note and jax.process_index() == 0:
     print(note, file=sys.stderr, flush=True)
   if reference:

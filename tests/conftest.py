@@ -5,6 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
+os.environ['JAX_PLATFORMS'] = 'cpu'  # also where there is a GPU, and for every command that a test starts
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(Path(tempfile.gettempdir()) / 'skillmix_jax_test_compile_cache'))
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
 

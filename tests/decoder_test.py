@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from from_torch import our_config, to_ours, torch_model
+from jaxprs import equations
 
 from configs import llama13b, mistral7b
 from skillmix_jax.errors import InputError
@@ -119,6 +120,26 @@ def test_what_is_kept_for_the_backward_pass_does_not_change_gradients(remat):
     one, other = (gradient(to_ours(theirs, dataclasses.replace(full, remat=r))) for r in ('full', remat))
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other)):
       np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize(('remat', 'forwards'), [('full', 2), ('save_qkv', 2), ('save_qkv_context', 1)])
+def test_the_fused_forward_pass_runs_once_where_its_output_is_kept(remat, forwards, monkeypatch):
+  kernel = 'jax._src.cudnn.fused_attention_stablehlo'  # traced here, and run only on a GPU
+  monkeypatch.setattr(f'{kernel}.check_cudnn_version', lambda: 91000)
+  monkeypatch.setattr(f'{kernel}.check_compute_capability', lambda capability: True)
+  cfg = Config('mistral', 64, 32, 128, 2, 4, 2, 32, 256, remat=remat, attention='cudnn')
+  tokens = jax.ShapeDtypeStruct((8, 32), jnp.int32)
+  with jax.set_mesh(make_mesh(1, 1, 1)):
+    total = lambda model, tokens: model(tokens, tokens).astype(jnp.float32).sum()
+    traced = jax.jit(jax.grad(total)).trace(decoder.abstract(cfg), tokens).jaxpr.jaxpr
+  names = [eqn.primitive.name for eqn in equations(traced)]
+  assert sum('dot_product_attention_fwd' in name for name in names) == forwards
+  assert sum('dot_product_attention_bwd' in name for name in names) == 1
+  # Kept for each token: the block's input; queries, keys and values; the output and, in float32, a number a head.
+  kept = {'full': 2 * 128, 'save_qkv': 2 * (128 + 256), 'save_qkv_context': 2 * (128 + 256 + 128) + 4 * 4}
+  blocks = next(eqn for eqn in equations(traced) if eqn.primitive.name == 'scan')
+  stacked = [x.aval for x in blocks.outvars if x.aval.ndim > 2]
+  assert sum(x.size * x.dtype.itemsize for x in stacked) == cfg.num_layers * 8 * 32 * kept[remat]
 
 
 def test_packed_logits_equal_unpacked_logits():

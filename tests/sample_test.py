@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 import transformers
 from conftest import make_dialog, write_jsonl
@@ -138,6 +139,12 @@ def test_bad_prompts_are_named(taught, tmp_path, name):
 def test_bad_checkpoints_and_options_are_named(taught, checkpoint, options, said):
   with pytest.raises(InputError, match=said):
     Model(checkpoint.format(taught / 'run'), **options)
+
+
+@pytest.mark.parametrize(('dtype', 'attention'), [('float32', 'xla'), ('bfloat16', 'cudnn')])
+def test_on_gpus_float32_takes_xla_attention(taught, monkeypatch, dtype, attention):
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  assert Model(str(taught / 'run'), dtype=dtype).config.attention == attention
 
 
 def test_a_fingerprint_tells_weights_apart_and_survives_a_copy(taught, tmp_path):

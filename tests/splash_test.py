@@ -71,7 +71,7 @@ def test_the_forward_kernel_runs_again_only_where_its_output_is_not_kept(remat, 
   ],
 )  # fmt: skip
 def test_which_attention_is_chosen(asked, platform, length, chosen):
-  implementation, note = attention.choose(asked, platform, length)
+  implementation, note = attention.choose(asked, platform, length, 'bfloat16')
   assert implementation == chosen
   assert (note is not None) == ((asked, platform, length) == ('auto', 'tpu', 1000))
   assert note is None or '128 tokens, not 1000' in note
@@ -87,4 +87,4 @@ def test_which_attention_is_chosen(asked, platform, length, chosen):
 )
 def test_what_cannot_run_is_refused_where_it_was_asked_for(asked, platform, length, said):
   with pytest.raises(InputError, match=said):
-    attention.choose(asked, platform, length)
+    attention.choose(asked, platform, length, 'bfloat16')

@@ -12,9 +12,10 @@ from ml_collections import ConfigDict
 
 from configs import tiny
 from skillmix_jax import checkpoint, metrics
+from skillmix_jax.data.records import open_data
 from skillmix_jax.errors import InputError
 from skillmix_jax.prepare import prepare
-from skillmix_jax.train import Report, default_workdir, train
+from skillmix_jax.train import Report, default_workdir, model_config, train
 
 TIMED = ('tokens_per_second', 'trained_tokens_per_second', 'mfu')
 
@@ -187,6 +188,15 @@ def test_what_cannot_be_done_is_said_before_compiling(tmp_path, small_data, over
   with pytest.raises(InputError, match=said):
     train(make_config(small_data, **overrides), tmp_path / 'run')
   assert not (tmp_path / 'run' / 'metrics.jsonl').exists()
+
+
+def test_on_gpus_float32_takes_xla_attention_and_cudnn_is_refused(tmp_path, small_data, monkeypatch):
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  data = open_data(str(small_data))
+  for dtype, attention in (('float32', 'xla'), ('bfloat16', 'cudnn')):
+    assert model_config(make_config(small_data, model__dtype=dtype), data, tmp_path).attention == attention
+  with pytest.raises(InputError, match=r'model\.attention=cudnn does not compute in model\.dtype=float32'):
+    model_config(make_config(small_data, model__attention='cudnn'), data, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,14 @@ from skillmix_jax.models import splash
 CHUNK = 128  # queries at a time; a chunk's keys end where the chunk ends, which skips most of what causality hides
 
 
-def choose(asked: str, platform: str, length: int) -> tuple[str, str | None]:
+def choose(asked: str, platform: str, length: int | None, dtype: str) -> tuple[str, str | None]:
   """The implementation that `model.attention` asks for, and what the user must be told about it, or None.
 
   Args:
     asked: 'auto' or the name of an implementation.
     platform: where the run is: 'cpu', 'gpu' or 'tpu'.
-    length: tokens of a row.
+    length: tokens of a row; None: any.
+    dtype: of the computation.
 
   Raises:
     InputError: the implementation was asked for by name and cannot run there.
@@ -31,9 +32,13 @@ def choose(asked: str, platform: str, length: int) -> tuple[str, str | None]:
   if asked == 'auto':
     if platform == 'tpu' and refusal:
       return 'xla', f'XLA attention, which is slower: {refusal}'
+    if platform == 'gpu' and dtype != 'bfloat16':
+      return 'xla', None  # cuDNN's kernel takes no float32
     return {'gpu': 'cudnn', 'tpu': 'splash'}.get(platform, 'xla'), None
   if asked == 'cudnn' and platform != 'gpu':
     raise InputError(f'model.attention=cudnn needs NVIDIA GPUs, this is {platform}: use auto or xla')
+  if asked == 'cudnn' and dtype != 'bfloat16':
+    raise InputError(f'model.attention=cudnn does not compute in model.dtype={dtype}: use auto, xla or bfloat16')
   if asked == 'splash' and platform != 'tpu':
     raise InputError(f'model.attention=splash needs TPUs, this is {platform}: use auto or xla')
   if asked == 'splash' and refusal:

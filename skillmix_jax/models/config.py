@@ -30,7 +30,7 @@ class Config:
     remat: what a block keeps for its backward pass: 'full' recomputes everything, 'save_qkv' keeps the projected
       queries, keys and values, 'save_qkv_context' also the attention's output, 'save_all_matmuls' also the MLP's two
       wide products.
-    attention: 'xla' runs everywhere; 'cudnn' is NVIDIA's fused kernel, 'splash' jax's own for TPUs.
+    attention: 'xla' runs everywhere; 'cudnn' is NVIDIA's fused kernel, in bfloat16; 'splash' jax's own for TPUs.
   """
 
   model_type: str

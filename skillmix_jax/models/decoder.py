@@ -21,13 +21,27 @@ from skillmix_jax.models.config import Config
 
 INIT_SCALE = 0.02
 
-_names = jax.checkpoint_policies.save_only_these_names
-POLICIES = {
-  'full': jax.checkpoint_policies.nothing_saveable,
-  'save_qkv': _names('qkv'),
-  'save_qkv_context': _names('qkv', 'context'),
-  'save_all_matmuls': _names('qkv', 'context', 'mlp'),
+KEPT = {
+  'full': (),
+  'save_qkv': ('qkv',),
+  'save_qkv_context': ('qkv', 'context'),
+  'save_all_matmuls': ('qkv', 'context', 'mlp'),
 }
+
+
+def _policy(cfg: Config):
+  """Says of each intermediate of a block whether it is kept for the backward pass, see Config.remat."""
+  names = KEPT[cfg.remat]
+  if cfg.attention != 'cudnn' or 'context' not in names:
+    return jax.checkpoint_policies.save_only_these_names(*names)
+  # The fused kernel runs again unless all that it returned is kept, also the sums of its softmax, which have no name
+  # here. The context is made of what it returned and would be kept twice.
+  named = jax.checkpoint_policies.save_only_these_names(*(name for name in names if name != 'context'))
+
+  def keep(primitive, *types, **params) -> bool:
+    return 'dot_product_attention_fwd' in primitive.name or named(primitive, *types, **params)
+
+  return keep
 
 
 def _matrix(rngs, *shape: int, names: tuple[str | None, ...]) -> nnx.Param:
@@ -128,7 +142,7 @@ class Decoder(nnx.Module):
     def step(x_MD, block):
       return block(cfg, x_MD, cos, sin, segments_BT), None
 
-    step = jax.checkpoint(step, policy=POLICIES[cfg.remat], prevent_cse=False)
+    step = jax.checkpoint(step, policy=_policy(cfg), prevent_cse=False)
     x_MD, _ = jax.lax.scan(step, self._embed(tokens_BT), self.blocks)
     return rms_norm(x_MD, self.norm[...], cfg.norm_eps)
 
@@ -142,12 +156,13 @@ class Decoder(nnx.Module):
     x_BTD = jax.reshard(x_BTD.astype(self.cfg.dtype), spec('batch', None, 'lookup', batch='data', lookup='fsdp'))
     return jax.reshard(x_BTD, spec('batch', None, None)).reshape(-1, self.cfg.dim)
 
-  def head(self):
-    """The output matrix [D, V] in the compute dtype, gathered over fsdp."""
+  def head(self, dtype=None):
+    """The output matrix [D, V] gathered over fsdp, in the compute dtype unless another is named."""
+    dtype = dtype or self.cfg.dtype
     if not self.cfg.tie_embeddings:
-      return gather(self.unembed[...], self.cfg.dtype, 'embed', 'vocab')
+      return gather(self.unembed[...], dtype, 'embed', 'vocab')
     # Two steps, each a collective that XLA has; in one it would gather the whole table, and the whole gradient.
-    table_DV = jax.reshard(self.embed[...].astype(self.cfg.dtype).T, spec('embed', 'vocab'))
+    table_DV = jax.reshard(self.embed[...].astype(dtype).T, spec('embed', 'vocab'))
     return jax.reshard(table_DV, spec(None, 'vocab'))
 
 

@@ -10,9 +10,11 @@ LANES = 128  # the kernel works on blocks of a multiple of so many tokens
 LARGEST_BLOCK = 512
 
 
-def refusal(length: int) -> str | None:
+def refusal(length: int | None) -> str | None:
   """Why rows of `length` tokens cannot be given to the kernel, or None."""
-  return f'splash wants rows of a multiple of {LANES} tokens, not {length}' if length % LANES else None
+  return (
+    f'splash wants rows of a multiple of {LANES} tokens, not {length}' if length is None or length % LANES else None
+  )
 
 
 def attend(q_BTNH, k_BTKH, v_BTKH, segments_BT, window):

@@ -1,27 +1,17 @@
 """plan with XLA's compilers for hardware that is not here. Needs `make plan-tools`; no apt packages."""
 
-import json
-import subprocess
-from pathlib import Path
-
 import pytest
-
-ROOT = Path(__file__).parent.parent.parent
-PYTHON = ROOT / '.venv-plan' / 'bin' / 'python'
-pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason='.venv-plan is not there: make plan-tools')
+from plan_tools import CUDA, TPU, need
+from plan_tools import plan as run_plan
 
 
 def plan(tmp_path, config: str, target: str, *overrides: str) -> dict:
-  """The answer to programs."""
-  path = tmp_path / 'plan.json'
-  command = [PYTHON, '-m', 'skillmix_jax.plan', f'--config=configs/{config}.py', f'--target={target}', f'--json={path}']
-  done = subprocess.run([*command, *overrides], cwd=ROOT, capture_output=True, text=True, timeout=900)
-  assert done.returncode == 0, done.stderr
-  answer = json.loads(path.read_text())
-  assert answer['method'] == 'compiled'
+  """The answer to programs, which the arithmetic must agree with."""
+  need(TPU if target.startswith('v') else CUDA)
+  answer, _ = run_plan(tmp_path, config, target, *overrides)
   guess = sum(answer['estimate_bytes_per_device'].values())
   assert guess == pytest.approx(answer['peak_bytes_per_device'], rel=0.10)
-  return answer | {'gib': answer['peak_bytes_per_device'] / 2**30}
+  return answer
 
 
 def test_13b_fits_4xh100_and_its_gradients_are_reduce_scattered(tmp_path):
