@@ -55,7 +55,7 @@ def project(small_raw, tmp_path_factory) -> Path:
 
 def script(found: list[Block], url: str) -> str:
   """All commands of a page; says which block comes next, and ends what it left in the background."""
-  lines = ['set -euo pipefail', 'trap \'kill $(jobs -p) 2> /dev/null || true\' EXIT']
+  lines = ['set -euo pipefail', "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT"]
   for block in found:
     lines += [f'echo "== {block.page}:{block.line}" >&2', block.text.replace('THE_URL', url)]
   return '\n'.join(lines)
