@@ -26,7 +26,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope='module')
-def project(small_raw, tmp_path_factory) -> Path:
+def stand_ins(small_raw, small_data, tmp_path_factory) -> Path:
   """The folder of the project, with small files under the names that the pages use for what a reader has."""
   folder = tmp_path_factory.mktemp('project')
   for path in ROOT.iterdir():
@@ -35,10 +35,10 @@ def project(small_raw, tmp_path_factory) -> Path:
   (folder / '.venv').symlink_to(sys.prefix)
   python(
     'skillmix_jax.prepare', f'--dialogs={small_raw / "dialogs.jsonl"}', f'--text={small_raw / "text.jsonl"}',
-    f'--tokenizer={small_raw / "tokenizer"}', '--template=mistral', '--length=1024', '--held_out=0.2',
+    f'--tokenizer={small_raw / "tokenizer"}', '--template=mistral', '--length=576', '--held_out=0.2',
     '--out=data/mine', folder=folder,
   )  # fmt: skip
-  shutil.copytree(folder / 'data/mine', folder / 'demo/data')
+  shutil.copytree(small_data, folder / 'demo/data')
   write_jsonl(folder / 'prompts.jsonl', [make_dialog(i) | {'messages': make_dialog(i)['messages'][:3]} for i in (1, 2)])
   run = f'runs/mistral7b-D12@{STEPS}'
   python(
@@ -51,6 +51,12 @@ def project(small_raw, tmp_path_factory) -> Path:
   (folder / 'runs/mistral7b-D12/checkpoints' / str(STEPS)).rename(folder / 'runs/mistral7b-D12/checkpoints/4000')
   shutil.copytree(ROOT / 'evals/catalogs/paper', folder / 'mine')
   return folder
+
+
+@pytest.fixture
+def project(stand_ins, tmp_path) -> Path:
+  """A copy for one page: pages give the same name to different things."""
+  return shutil.copytree(stand_ins, tmp_path / 'project', symlinks=True)
 
 
 def script(found: list[Block], url: str) -> str:
