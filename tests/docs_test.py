@@ -51,6 +51,7 @@ def test_blocks_are_found_and_say_what_they_need():
   assert [block for block in found if block.needs is None] and [block for block in found if block.needs]
 
 
+@pytest.mark.filterwarnings('ignore:.*found in sys.modules:RuntimeWarning')  # other tests import the same modules
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_commands_and_flags_exist(page, monkeypatch, capsys):
   targets = set(re.findall(r'^([a-z-]+):', (ROOT / 'Makefile').read_text(), re.M))
