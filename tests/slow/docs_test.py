@@ -39,6 +39,8 @@ def stand_ins(small_raw, small_data, tmp_path_factory) -> Path:
     '--out=data/mine', folder=folder,
   )  # fmt: skip
   shutil.copytree(small_data, folder / 'demo/data')
+  for name in ('D2', 'D123_8000'):
+    shutil.copyfile(small_raw / 'dialogs.jsonl', folder / f'data/{name}.jsonl')
   write_jsonl(folder / 'prompts.jsonl', [make_dialog(i) | {'messages': make_dialog(i)['messages'][:3]} for i in (1, 2)])
   run = f'runs/mistral7b-D12@{STEPS}'
   python(
