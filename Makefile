@@ -25,17 +25,24 @@ setup: $(VENV)/.installed  ## .venv with what the commands need, every version p
 $(VENV)/.installed: requirements.lock constraints-3.12.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo 'error: Python 3.11 or newer is needed; name one: make setup PYTHON=python3.11' >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-	$(call locked,requirements.lock,.[build])
-	$(pip) install --quiet --no-deps --no-build-isolation -e .
+	@echo 'make setup: $(VENV) gets what the commands need, every version pinned. Once, a few minutes on a quick line.'
+	@$(PYTHON) -m venv $(VENV)
+	@echo '1 of 2: the packages'
+	@$(call locked,requirements.lock,.[build])
+	@echo '2 of 2: this folder, so that changes in it count at once'
+	@$(this_folder)
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.installed requirements-test.lock
-	$(call locked,requirements-test.lock,.[build,test])
-	$(pip) install --quiet $(TORCH)
-	$(pip) install --quiet --no-deps --no-build-isolation -e .
+	@echo 'What the tests need: 1 of 2: the packages'
+	@$(call locked,requirements-test.lock,.[build,test])
+	@echo '2 of 2: $(TORCH)'
+	@$(pip) install --quiet $(TORCH)
+	@$(this_folder)
 	@touch $@
 
+# setuptools warns of every editable installation
+this_folder = PYTHONWARNINGS='ignore:Editable installation' $(pip) install --quiet --no-deps --no-build-isolation -e .
 # locked: LOCK, and what it stands for where the Python is another one
 locked = if $(python) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; \
   then $(pip) install --quiet --require-hashes -r $(1); else $(pip) install --quiet -c constraints-3.12.txt '$(2)'; fi

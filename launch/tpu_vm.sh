@@ -4,7 +4,10 @@
 #   launch/tpu_vm.sh create                                # asks for the slice; state: launch/tpu_vm.sh state
 #   launch/tpu_vm.sh setup                                 # once it is ACTIVE: copies this folder, installs
 #   launch/tpu_vm.sh train --config=configs/llama13b.py:D12
+#   launch/tpu_vm.sh log                                   # what it says, again; stop: saves and ends it
 #   launch/tpu_vm.sh delete
+#
+# Training goes on when this terminal, or the connection, is gone (launch/detached.sh on each host).
 #
 # Change by variables: NAME, ZONE, TYPE, VERSION (v5p: v2-alpha-tpuv5, v5e: v2-alpha-tpuv5-lite, v6e: v2-alpha-tpuv6e,
 # v4: tpu-ubuntu2204-base), SHARE (an NFS share such as Filestore: 10.0.0.2:/share), which holds data/, checkpoints/
@@ -19,7 +22,7 @@ VERSION=${VERSION:-v2-alpha-tpuv5}
 tpu() { gcloud compute tpus "$@" --zone="$ZONE"; }
 on_all_hosts() { tpu tpu-vm ssh "$NAME" --worker=all --command="$1"; }
 
-case ${1:?create, state, setup, train or delete} in
+case ${1:?create, state, setup, train, log, stop or delete} in
   create)
     tpu queued-resources create "$NAME" --node-id="$NAME" --accelerator-type="$TYPE" --runtime-version="$VERSION" --spot
     ;;
@@ -33,8 +36,9 @@ case ${1:?create, state, setup, train or delete} in
       ln -sfn /mnt/share/data data && ln -sfn /mnt/share/checkpoints checkpoints && ln -sfn /mnt/share/runs runs &&
       make setup PYTHON=python3.11 && .venv/bin/pip install -e '.[tpu]'"
     ;;
-  train)
-    on_all_hosts "cd skillmix_jax && SKILLMIX_HEARTBEAT_SECONDS=60 .venv/bin/python -m skillmix_jax.train ${*:2}"
+  train | log | stop)
+    printf -v arguments ' %q' "$@"
+    on_all_hosts "cd skillmix_jax && SKILLMIX_HEARTBEAT_SECONDS=60 launch/detached.sh$arguments"
     ;;
   delete) tpu queued-resources delete "$NAME" --force --quiet ;;
 esac

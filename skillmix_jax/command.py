@@ -53,6 +53,7 @@ def run(main: Callable[[], int | None], config_flag: str | None = None):
     del argv  # parse() refused leftovers
     if not flags.FLAGS['verbosity'].present:
       logging.set_verbosity(logging.WARNING)  # the libraries narrate every file they write
+      logging.get_absl_logger().addFilter(lambda record: 'preemption sync point' not in str(record.msg))  # so do we
     try:
       return main()
     except InputError as error:

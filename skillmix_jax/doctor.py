@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from skillmix_jax import command, memory, traps
+from skillmix_jax import command, memory, slurm, traps
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import initialize_distributed, make_mesh, spec
 from skillmix_jax.workdir import PACKAGES
@@ -57,6 +57,9 @@ def verdicts(processes: int | None, devices: int | None, folder: Path) -> Iterat
   yield processes in (None, jax.process_count()), f'{jax.process_count()} processes, expected {processes or "any"}'
   count = f'{len(seen)} x {here[0].device_kind}, {len(here)} of them here'
   yield devices in (None, len(seen)), f'{count}, expected {devices or "any"}'
+  if 'SLURM_JOB_ID' in os.environ:
+    idle = slurm.unused(os.environ)
+    yield idle is None, idle or 'all nodes and GPUs that Slurm allocated are used'
   if shutil.which('nvidia-smi'):
     yield here[0].platform == 'gpu', f'NVIDIA driver found, JAX uses the {here[0].platform}'
   packages = {package.name.lower(): package.version for package in importlib.metadata.distributions() if package.name}

@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from skillmix_jax import memory
+from skillmix_jax import memory, slurm
 from skillmix_jax.errors import InputError
 
 AXES = ('data', 'fsdp', 'tensor')
@@ -53,7 +53,8 @@ def initialize_distributed():
   initialised cluster.
 
   Raises:
-    InputError: not all of the three are set, or they make no sense; or both names of GPUs' memory fraction are.
+    InputError: not all of the three are set, or they make no sense; or both names of GPUs' memory fraction are; or
+      Slurm started only some of the processes.
   """
   memory.claim()
   if jax.distributed.is_initialized():
@@ -70,7 +71,10 @@ def initialize_distributed():
       raise InputError(f'{settings}: needed are {", ".join(BY_HAND)}, of which the last counts from 0')
     jax.distributed.initialize(address, int(num), int(index), cluster_detection_method='deactivate', **limits)
   else:
+    slurm.check_processes(os.environ)
     _find_cluster(limits)
+    if jax.process_index() == 0 and (unused := slurm.unused(os.environ)):
+      print(f'warning: {unused}', file=sys.stderr, flush=True)
   if jax.process_count() > 1:  # JAX names a lost process by its number
     print(f'process {jax.process_index()} of {jax.process_count()} is on {socket.gethostname()}', file=sys.stderr)
 

@@ -3,6 +3,7 @@
 Needs `apt-get install chromium` and `pip install playwright axe-playwright-python`; skipped without them.
 """
 
+import re
 import shutil
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ CHROMIUM = shutil.which('chromium')
 if CHROMIUM is None:
   pytest.skip('no chromium: apt-get install chromium', allow_module_level=True)
 
+expect = playwright.expect
 AXE = next(Path(axe_package.__file__).parent.rglob('axe.min.js'))
 # The page's own second, measured on a machine that has nothing else to do; other tests share ours.
 LIMIT_S = 1.0
@@ -88,6 +90,20 @@ def _processor_seconds(page, act):
   return read()['TaskDuration'] - before['TaskDuration']
 
 
+def _follow(page, act):
+  """Lets `act` go to another sample, and waits until the page shows it: the address changes before that."""
+  page.evaluate('document.getElementById("detail").firstElementChild.classList.add("before")')
+  act()
+  expect(page.locator('#detail > .before')).to_have_count(0)
+
+
+def _unfold(page):
+  """Opens prompts and replies, which the page fills only then."""
+  for summary in page.locator('#detail summary').all():
+    summary.click()
+  expect(page.locator('#detail pre:empty')).to_have_count(0)
+
+
 def test_three_students_fit_in_5_mb(folder):
   assert (folder / 'full.html').stat().st_size < 5_000_000
 
@@ -141,7 +157,7 @@ def test_filters_leave_what_they_say(open_page):
   page.click('button[type=reset]')
   skill = page.locator('#f-skill option').nth(3).text_content()
   page.select_option('#f-skill', label=skill)
-  page.locator('#list a').first.click()
+  _follow(page, page.locator('#list a').first.click)
   assert skill in page.text_content('#detail .skills')
 
 
@@ -151,8 +167,8 @@ def test_a_link_opens_its_sample_and_a_reload_keeps_it(open_page):
   name = link.get_attribute('href')
   assert name.startswith('#sample=LLaMA-2-13B-Chat')
   text = link.locator('.item-text').text_content()
-  link.click()
-  page.wait_for_function(f'location.hash === {name!r}')
+  _follow(page, link.click)
+  assert page.evaluate('location.hash') == name
   assert text[:60] in ' '.join(page.text_content('#detail blockquote').split())
   last = '#sample=D(1%2C2%2C3)-gpt-9/all-k5-0011/3'
   page = open_page(fragment=last)
@@ -186,16 +202,16 @@ def test_the_keyboard_is_enough(open_page):
   assert outlined == 'solid'
   page.fill('#f-search', '')
   page.focus('#list a')
-  page.keyboard.press('Enter')
+  _follow(page, lambda: page.keyboard.press('Enter'))
   page.focus('#detail summary')
   page.keyboard.press('Enter')
-  assert page.locator('#detail pre').first.text_content().startswith('Greetings!')
+  expect(page.locator('#detail pre').first).to_have_text(re.compile('^Greetings!'))
 
 
 def test_what_a_model_wrote_appears_as_text(open_page):
   page = open_page()
   for number, hostile in enumerate(fixtures.HOSTILE):
-    page.locator('#list a').nth(number).click()
+    _follow(page, page.locator('#list a').nth(number).click)
     _check_that_it_is_text(page, hostile)
 
 
@@ -209,8 +225,7 @@ def _check_that_it_is_text(page, hostile):
   assert '\u202e' not in shown and '\x1b' not in shown
   if '\u202e' in hostile:
     assert '\\u202egnp.exe\\u202c' in shown and 'שלום' in shown
-  for summary in page.locator('#detail summary').all():
-    summary.click()
+  _unfold(page)
   assert page.locator('#detail pre').count() >= 7
   assert page.evaluate('document.querySelectorAll("#detail script, #detail img, #detail svg").length') == 0
   assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')
@@ -219,7 +234,7 @@ def _check_that_it_is_text(page, hostile):
 def test_named_skills_are_marked(open_page):
   page = open_page()
   page.select_option('#f-votes', 'named')
-  page.locator('#list a').first.click()
+  _follow(page, page.locator('#list a').first.click)
   marked = page.locator('#detail mark').first.text_content().lower()
   assert marked in page.text_content('#detail .skills').lower()
   assert 'named aloud: earns nothing' in page.text_content('#detail .votes')
@@ -228,8 +243,7 @@ def test_named_skills_are_marked(open_page):
 def test_prompts_are_put_together_as_the_grader_saw_them(open_page):
   run = fixtures.make_run('LLaMA-2-13B-Chat', num=12, hostile=fixtures.HOSTILE)
   page = open_page(fragment='#sample=LLaMA-2-13B-Chat-gpt-9/all-k5-0003/2')
-  for summary in page.locator('#detail summary').all():
-    summary.click()
+  _unfold(page)
   raw = run.raw('all-k5-0003', 2)
   expected = [raw[name] for name in ('round1', 'answer1', 'round2', 'answer2', 'grading')]
   assert page.locator('#detail pre').all_text_contents() == expected + [vote for vote in raw['votes'] if vote]
@@ -258,6 +272,7 @@ def test_axe_finds_nothing_serious(open_page, scheme, width):
   page = open_page(color_scheme=scheme)
   page.set_viewport_size({'width': width, 'height': 900})
   page.evaluate('document.querySelectorAll("details").forEach((box) => { box.open = true; })')
+  expect(page.locator('#detail pre:empty')).to_have_count(0)
   page.evaluate(AXE.read_text(encoding='utf-8'))
   found = page.evaluate('axe.run(document).then((results) => results.violations)')
   told = [
