@@ -9,7 +9,8 @@ a line; the answers and their end tokens are trained, the rest is context. Docum
 chopped into rows of --length tokens, all of them trained.
 
 A dialog longer than --length loses its end, and then its last answer has no end token. That is counted per k and
-printed; it is refused where it befalls more than --max_cut of the dialogs, or where nothing is left of an answer.
+printed; it is refused where it happens to more than --max_cut of the dialogs, or where nothing is left of an answer:
+--drop_cut leaves such dialogs out, counted per k as well.
 
 A share of dialogs and documents (--held_out) is set apart by a hash of the content, to measure the loss on. The
 same input gives the same bytes. docs/data.md describes the files; `skillmix_jax.view` shows what is in them.
@@ -101,6 +102,7 @@ def prepare(
   shares: Mapping[str, float] | None = None,
   languages: Sequence[str] = (),
   max_cut: float = 0.5,
+  drop_cut: bool = False,
   held_out: float = 0.01,
 ) -> dict:
   """Writes the folder `out` and returns its manifest; the arguments are the command's flags.
@@ -121,7 +123,7 @@ def prepare(
   _check_out(out, part)
   try:
     with Reporter(Console()) as progress:
-      cuts = rows.Cuts(length)
+      cuts = rows.Cuts(length, drop_cut)
       done: list[rows.Source] = []
       lengths: list[int] = []
       if dialogs:
@@ -243,11 +245,12 @@ def show(manifest: dict, console: Console):
       )  # fmt: skip
   if manifest['cuts']:
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ('k', 'dialogs', 'with a cut answer', 'trained tokens lost'):
+    for name in ('k', 'dialogs', 'with a cut answer', 'trained tokens lost', 'left out'):
       table.add_column(name, justify='right')
     for k, counts in manifest['cuts'].items():
-      share = counts['cut'] / counts['dialogs']
-      table.add_row(k, f'{counts["dialogs"]:,}', f'{counts["cut"]:,} ({share:.0%})', f'{counts["lost_tokens"]:,}')
+      share = counts['cut'] / max(1, counts['dialogs'])
+      numbers = (f'{counts["cut"]:,} ({share:.0%})', f'{counts["lost_tokens"]:,}', f'{counts.get("dropped", 0):,}')
+      table.add_row(k, f'{counts["dialogs"]:,}', *numbers)
     console.print(table)
 
 
@@ -268,6 +271,7 @@ def main():
     shares=parse_shares(FLAGS.shares),
     languages=FLAGS.languages,
     max_cut=FLAGS.max_cut,
+    drop_cut=FLAGS.drop_cut,
     held_out=FLAGS.held_out,
   )
   console = Console()
@@ -293,5 +297,6 @@ if __name__ == '__main__':
   flags.DEFINE_list('shares', [], 'of --rows by source instead of equal ones, for example code:1,wet:3')
   flags.DEFINE_list('languages', [], 'keep WET pages in one of these (eng,deu,...); default: all')
   flags.DEFINE_float('max_cut', 0.5, 'largest share of dialogs whose answer may be cut', lower_bound=0, upper_bound=1)
+  flags.DEFINE_boolean('drop_cut', False, 'leave out dialogs with an answer that lies wholly after --length')
   flags.DEFINE_float('held_out', 0.01, 'share of documents and dialogs to hold out', lower_bound=0, upper_bound=1)
   command.run(main)
