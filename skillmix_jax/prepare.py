@@ -16,8 +16,6 @@ A share of dialogs and documents (--held_out) is set apart by a hash of the cont
 same input gives the same bytes. docs/data.md describes the files; `skillmix_jax.view` shows what is in them.
 """
 
-import hashlib
-import json
 import pathlib
 import shutil
 import time
@@ -32,8 +30,9 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 from rich.table import Table
 
 from skillmix_jax import command
-from skillmix_jax.data import chat, records, rows, sources, tokenizer
+from skillmix_jax.data import chat, manifest, records, rows, sources, tokenizer
 from skillmix_jax.errors import InputError
+from skillmix_jax.lock import hold
 
 FLAGS = flags.FLAGS
 SECONDS_BETWEEN_LINES = 10  # of progress in a log
@@ -120,31 +119,32 @@ def prepare(
   encoder = tokenizer.load(tokenizer_path)
   out = pathlib.Path(out).absolute()
   part = out.with_name(f'.{out.name}.part')
-  _check_out(out, part)
-  try:
-    with Reporter(Console()) as progress:
-      cuts = rows.Cuts(length, drop_cut)
-      done: list[rows.Source] = []
-      lengths: list[int] = []
-      if dialogs:
-        source, lengths = rows.write_dialogs(
-          part, sources.dialogs(dialogs), encoder, template, cuts, held_out, progress.update
-        )
-        cuts.check(max_cut)
-        done.append(source)
-      documents = text_sources(part, encoder, length, held_out, code=code, wet=wet, text=text, languages=languages)
-      rows.write_text(documents, max_rows, shares or {}, progress.update)
-      done.extend(documents)
-    encoder.save(part / 'tokenizer')
-    np.save(part / 'lengths.npy', np.asarray(lengths, np.int32), allow_pickle=False)
-    manifest = _manifest(done, cuts, encoder, template, length)
-    if shares:
-      _add_shares(manifest['sources'], shares, documents)
-    (part / 'manifest.json').write_text(json.dumps(manifest, indent=2) + '\n', encoding='utf-8')
-    _move_into_place(part, out)
-  finally:
-    shutil.rmtree(part, ignore_errors=True)
-  return manifest
+  with hold(out, out.with_name(f'.{out.name}.lock')):
+    _check_out(out, part)
+    try:
+      with Reporter(Console()) as progress:
+        cuts = rows.Cuts(length, drop_cut)
+        done: list[rows.Source] = []
+        lengths: list[int] = []
+        if dialogs:
+          source, lengths = rows.write_dialogs(
+            part, sources.dialogs(dialogs), encoder, template, cuts, held_out, progress.update
+          )
+          cuts.check(max_cut)
+          done.append(source)
+        documents = text_sources(part, encoder, length, held_out, code=code, wet=wet, text=text, languages=languages)
+        rows.write_text(documents, max_rows, shares or {}, progress.update)
+        done.extend(documents)
+      encoder.save(part / 'tokenizer')
+      np.save(part / manifest.LENGTHS, np.asarray(lengths, np.int32), allow_pickle=False)
+      described = _describe(done, cuts, encoder, template, length)
+      if shares:
+        _add_shares(described['sources'], shares, documents)
+      manifest.write(part, described)
+      _move_into_place(part, out)
+    finally:
+      shutil.rmtree(part, ignore_errors=True)
+  return described
 
 
 def parse_shares(flag: Sequence[str]) -> dict[str, float]:
@@ -204,7 +204,8 @@ def _move_into_place(part: pathlib.Path, out: pathlib.Path):
   shutil.rmtree(old, ignore_errors=True)
 
 
-def _manifest(done: Sequence[rows.Source], cuts: rows.Cuts, encoder, template: str, length: int) -> dict:
+def _describe(done: Sequence[rows.Source], cuts: rows.Cuts, encoder, template: str, length: int) -> dict:
+  """Finishes the sources; returns the manifest, but for its files."""
   counts = {source.name: source.close() for source in done}
   training = {
     'template': chat.identity(template),
@@ -214,40 +215,40 @@ def _manifest(done: Sequence[rows.Source], cuts: rows.Cuts, encoder, template: s
     'token_dtype': records.token_dtype(encoder.vocab_size).name,
   }
   content = {source.name: source.sha256() for source in done}
-  fingerprint = hashlib.sha256(json.dumps([training, content], sort_keys=True).encode()).hexdigest()
   return {
-    'format': records.FORMAT,
-    'fingerprint': fingerprint,
+    'format': manifest.FORMAT,
+    'fingerprint': manifest.fingerprint(training, content),
     **training,
     'sources': counts,
     'cuts': {k: dict(counts) for k, counts in sorted(cuts.by_k.items())},
+    'records_sha256': content,
   }
 
 
-def show(manifest: dict, console: Console):
-  """The tables that end the command."""
+def show(described: dict, console: Console):
+  """The tables that end the command, of a manifest."""
   table = Table(box=box.SIMPLE_HEAD)
   for name in ('source', 'rows', 'tokens', 'trained', 'held-out rows', 'documents', 'notes'):
     table.add_column(name, justify='left' if name in ('source', 'notes') else 'right')
-  for name, counts in manifest['sources'].items():
+  for name, counts in described['sources'].items():
     notes = ', '.join(
       f'{key.replace("_", " ")}: {n:,}' for key, n in counts.items() if key.startswith(('skip', 'kept'))
     )
     shown = ('train_rows', 'tokens', 'trained_tokens', 'held_out_rows', 'documents')
     table.add_row(name, *(f'{counts[key]:,}' for key in shown), notes)
   console.print(table)
-  for name, counts in manifest['sources'].items():
+  for name, counts in described['sources'].items():
     if 'share_wanted' in counts:
       why = '; it ran out: give more of it, or fewer --rows' if counts['ran_out'] else ''
       console.print(
         f'{name}: {counts["share_reached"]:.1%} of the text rows, --shares wants {counts["share_wanted"]:.1%}{why}',
         soft_wrap=True, highlight=False,
       )  # fmt: skip
-  if manifest['cuts']:
+  if described['cuts']:
     table = Table(box=box.SIMPLE_HEAD)
     for name in ('k', 'dialogs', 'with a cut answer', 'trained tokens lost', 'left out'):
       table.add_column(name, justify='right')
-    for k, counts in manifest['cuts'].items():
+    for k, counts in described['cuts'].items():
       share = counts['cut'] / max(1, counts['dialogs'])
       numbers = (f'{counts["cut"]:,} ({share:.0%})', f'{counts["lost_tokens"]:,}', f'{counts.get("dropped", 0):,}')
       table.add_row(k, f'{counts["dialogs"]:,}', *numbers)
@@ -258,7 +259,7 @@ def main():
   for name in ('tokenizer', 'template', 'out'):
     if not FLAGS[name].value:
       raise InputError(f'--{name} is missing; see --help for an example')
-  manifest = prepare(
+  described = prepare(
     out=FLAGS.out,
     tokenizer_path=FLAGS.tokenizer,
     template=FLAGS.template,
@@ -275,7 +276,7 @@ def main():
     held_out=FLAGS.held_out,
   )
   console = Console()
-  show(manifest, console)
+  show(described, console)
   console.print(
     f'written to {FLAGS.out}; look at it: python -m skillmix_jax.view --data={FLAGS.out}', soft_wrap=True, markup=False
   )

@@ -15,12 +15,12 @@ from skillmix_jax.errors import InputError
 from skillmix_jax.models import hf, tensor_files
 from skillmix_jax.models.config import Config
 from skillmix_jax.models.decoder import Decoder
+from skillmix_jax.pieces import add_pieces
 
 TEMPLATE_OF = {'llama': 'llama2', 'mistral': 'mistral'}
 FILES = ['*.safetensors', '*.json', tokenizer.SENTENCEPIECE_FILE]
 NOT_FILES = ['consolidated*']  # the same weights a second time, under other names
 HUB_ID = re.compile(r'[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*')
-NUM_PIECES, PIECE_BYTES = 32, 4096  # of a file that `fingerprint` reads
 OURS = ('checkpoints', 'runs')  # folders of this project: 'checkpoints/x' is never looked up on the Hub
 
 
@@ -89,10 +89,7 @@ def fingerprint(source: Source) -> str:
   for name, path in sorted(source.files().items()):
     size = path.stat().st_size
     digest.update(f'{name}\n{size}\n'.encode())
-    with path.open('rb') as file:
-      for piece in range(NUM_PIECES):
-        file.seek(max(0, size - PIECE_BYTES) * piece // (NUM_PIECES - 1))
-        digest.update(file.read(PIECE_BYTES))
+    add_pieces(digest, path, size)
   return digest.hexdigest()[:16]
 
 

@@ -228,7 +228,10 @@ def test_dialogs_of_whose_last_answer_nothing_is_left_are_dropped_when_asked_and
   late = [two_rounds(rng, 100 + i, k=3, words=8) for i in range(4)]
   for line in late:
     line['messages'][2]['content'] = 'moon ' * LENGTH
-  without, mixed = write_jsonl(tmp_path / 'a.jsonl', lines), write_jsonl(tmp_path / 'b.jsonl', late[:2] + lines + late[2:])
+  without, mixed = (
+    write_jsonl(tmp_path / 'a.jsonl', lines),
+    write_jsonl(tmp_path / 'b.jsonl', late[:2] + lines + late[2:]),
+  )
   expected = _prepare(inputs, tmp_path / 'a', **_only(dialogs=[str(without)]))
   with pytest.raises(InputError, match='--drop_cut'):
     _prepare(inputs, tmp_path / 'b', **_only(dialogs=[str(mixed)]))
