@@ -72,11 +72,11 @@ def open_folder(folder: Path, template: str | None) -> Source:
 
 def _open_workdir(folder: Path, step: int) -> Source:
   saved = workdir.read_config(folder)
-  config = Config(**{name: value for name, value in saved['model'].items() if name != 'init_from'})
   load = lambda like, mesh: load_params(folder, step, like, mesh)
   weights = folder / FOLDER / str(step) / 'params'
   files = lambda: {str(path.relative_to(weights)): path for path in weights.rglob('*') if path.is_file()}
-  return Source(config, saved['data_identity'], folder / 'tokenizer', load, files)
+  workdir.open_tokenizer(folder, saved)
+  return Source(workdir.saved_model(saved), saved['data_identity'], folder / 'tokenizer', load, files)
 
 
 def fingerprint(source: Source) -> str:
@@ -91,6 +91,11 @@ def fingerprint(source: Source) -> str:
     digest.update(f'{name}\n{size}\n'.encode())
     add_pieces(digest, path, size)
   return digest.hexdigest()[:16]
+
+
+def is_here(reference: str) -> bool:
+  """Whether there is a folder of that name, or the Hub may have it."""
+  return Path(re.sub(r'@\d+$', '', reference)).is_dir() or _is_hub_id(reference)
 
 
 def _is_hub_id(reference: str) -> bool:
