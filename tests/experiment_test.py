@@ -110,11 +110,11 @@ def test_data_of_ones_own_that_are_not_there_name_prepare(tmp_path):
 
 def test_the_commands_are_those_of_the_paper_plan():
   assert common.TRAINING == experiments.TRAINING and common.TEXT_ROWS == experiments.TEXT_ROWS
-  rows = [row for table in experiments.TABLES.values() for row in table.rows if row.data]
+  rows = [row for table in experiments.TABLES.values() for row in table if row.data]
   assert len(rows) > 5
   for row in rows:
     config = {'llama13b': llama13b, 'mistral7b': mistral7b}[row.config].get_config(row.data)
-    place = Place(data=Path('data'), runs=Path('runs'))
+    place = Place(Path('runs'), Path('data'), None, None, None, None)
     assert conversion_step(row).commands == (config.made_by.weights,)
     assert preparation_step(place, row).commands == (config.made_by.data,)
 

@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 from configs import tiny
 from skillmix_jax import checkpoint, metrics
 from skillmix_jax.errors import InputError
-from skillmix_jax.prepare import prepare
 from skillmix_jax.experiment import default_workdir
+from skillmix_jax.prepare import prepare
 from skillmix_jax.train import Report, train
 
 TIMED = ('tokens_per_second', 'trained_tokens_per_second', 'mfu')
