@@ -26,7 +26,7 @@ def explain(argv: Sequence[str], flag: str) -> str | None:
     return f'--{flag}.{next(iter(given))} comes without --{flag}=FILE: {_example(flag)}' if given else missing(flag)
   try:
     config = flags.FLAGS[flag].parser.parse(reference)
-    config.to_dict()  # a file that cannot be opened says so only now
+    config.to_dict()  # type: ignore[union-attr]  # a file that cannot be opened says so only now
   except Exception as error:  # whatever the user's file raises
     return _about_file(flag, reference, _innermost(error))
   leaves = _leaves(config)

@@ -23,6 +23,8 @@ import evals
 import skillmix_jax
 from skillmix_jax import command, experiment  # noqa: F401
 
+# Modules of ours as absl names them: those that are imported, and the one that is run
+OURS = ('skillmix_jax.', 'evals.', *(package.__path__[0] for package in (skillmix_jax, evals)))
 SECONDS = 60  # of one command line
 CONFIGS = ('nowhere.py', 'configs', 'configs/tiny.py:FOO', 'configs/eval_paper.py:FOO', 'configs/llama13b.py:FOO',
            'configs/tiny.py', 'configs/eval_paper.py', 'configs/graders.py')  # fmt: skip
@@ -52,8 +54,9 @@ def command_lines(own: list[str], quick: bool) -> Iterator[list[str]]:
   texts = [name for name in own if flags.FLAGS[name].flag_type() == 'string']
   for name in own:
     flag = flags.FLAGS[name]
-    yield [f'--{name}']
-    yield [f'--{name}x=1']
+    if not quick:
+      yield [f'--{name}']
+      yield [f'--{name}x=1']
     for value in wrong_values(flag)[: 1 if quick else None]:
       if not quick:
         yield [f'--{name}={value}']
@@ -121,7 +124,7 @@ def walk(name: str, results: int, quick: bool):
 
   def run(main, *args, **kwargs):
     command.run = original
-    ours = lambda flag: flags.FLAGS.find_module_defining_flag(flag).startswith(('skillmix_jax', 'evals', '__main__'))
+    ours = lambda flag: flags.FLAGS.find_module_defining_flag(flag).startswith(OURS)
     for arguments in command_lines(sorted(filter(ours, set(flags.FLAGS) - before)), quick):
       say(name, arguments, lambda: original(main, *args, **kwargs), results)
 
