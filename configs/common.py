@@ -1,6 +1,48 @@
 """The paper's recipe (appendix C.2), and what the paper leaves open: every number that is ours says so."""
 
+import shlex
+from collections.abc import Collection
+
 from ml_collections import ConfigDict, config_dict
+
+from skillmix_jax.errors import InputError
+
+# The argument of llama13b.py and mistral7b.py, and the files of dialogs (data/NAME.jsonl) in its training data: C.2;
+# 8,000 dialogs: D.2; k = 4: E.2.
+TRAINING = {
+  'D1': ('D1',),
+  'D12': ('D1', 'D2'),
+  'D123': ('D1', 'D2', 'D3'),
+  'D123_8000': ('D123_8000',),
+  'D1234': ('D1', 'D2', 'D3', 'D4'),
+}
+TEXT_ROWS = 64_000  # so that none comes twice in 4,000 steps x 16 rows: ours
+
+
+def check_argument(argument: str, known: Collection[str]):
+  """Raises InputError where the text behind the colon of --config=FILE:ARGUMENT is not one of `known`."""
+  if argument not in known:
+    raise InputError(f'the argument {argument!r} is not one of {", ".join(known)}')
+
+
+def shell(*arguments: str) -> str:
+  """One of this project's commands, quoted for a shell."""
+  return 'python -m ' + shlex.join(arguments)
+
+
+def paper_way(c: ConfigDict, argument: str, repository: str, template: str):
+  """Sets the commands that make the weights and the data of one of the paper's models; CODE and CRAWL are yours."""
+  check_argument(argument, TRAINING)
+  c.made_by.weights = shell('skillmix_jax.convert', f'--from_hf={repository}', f'--checkpoint={c.model.init_from}')
+  c.made_by.data = shell(
+    'skillmix_jax.prepare', '--dialogs=' + ','.join(f'data/{name}.jsonl' for name in TRAINING[argument]),
+    '--code=CODE/**/*.py', '--wet=CRAWL/*.warc.wet.gz', '--languages=eng', f'--rows={TEXT_ROWS}',
+    f'--tokenizer={c.model.init_from}/tokenizer', f'--template={template}', '--length=1024', f'--out={c.data.path}',
+  )  # fmt: skip
+  c.made_by.before = (
+    'python -m evals.paper --table=1 says how the dialogs are made; CODE and CRAWL are source files and Common Crawl '
+    'pages of yours, and --text=FILE.jsonl does as well'
+  )
 
 
 def get_config() -> ConfigDict:
@@ -20,6 +62,11 @@ def get_config() -> ConfigDict:
   c.data.dialogs = 64  # dialogs in a step: C.2
   c.data.text_rows = 16  # rows of code and web text in a step: ours, the paper only says that it mixes them in
   c.data.packing = False  # True: several short dialogs of a step share a row
+
+  c.made_by = ConfigDict()  # commands that are named where the default data.path or model.init_from is not there
+  c.made_by.data = ''
+  c.made_by.weights = ''
+  c.made_by.before = ''  # what these commands need in turn
 
   c.loss = ConfigDict()
   c.loss.kind = 'two_term'  # "similarly to the loss design of RLHF": C.2; or per_token

@@ -1,6 +1,7 @@
 """Mistral-7B-Instruct-v0.2: the fine-tuned rows of tables 3, 6 and 11.
 
-The argument picks the data, data/mistral-ARGUMENT: D1, D12, D123 (the default) or D1234 (table 6).
+The argument picks the data, data/mistral-ARGUMENT: D1, D12, D123 (the default), D1234 (table 6) or
+D123_8000.
 
     python -m skillmix_jax.train --config=configs/mistral7b.py:D12
 
@@ -16,6 +17,7 @@ def get_config(data: str = 'D123'):
   c = common.get_config()
   c.data.path = f'data/mistral-{data}'
   c.model.init_from = 'checkpoints/mistral-7b-instruct-v0.2'
+  common.paper_way(c, data, repository='mistralai/Mistral-7B-Instruct-v0.2', template='mistral')
   c.model.model_type = 'mistral'
   c.model.dim, c.model.num_layers, c.model.ffn_dim = 4096, 32, 14336
   c.model.num_heads, c.model.num_kv_heads, c.model.head_dim = 32, 8, 128

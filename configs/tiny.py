@@ -11,6 +11,10 @@ def get_config():
   c = common.get_config()
   c.steps = 100
   c.data.path = 'demo/data'
+  c.made_by.data = 'python examples/make_data.py --out=demo/raw && ' + common.shell(
+    'skillmix_jax.prepare', '--dialogs=demo/raw/dialogs.jsonl', '--wet=demo/raw/*.warc.wet.gz',
+    '--tokenizer=demo/raw/tokenizer', '--template=mistral', '--length=512', f'--out={c.data.path}',
+  )  # fmt: skip
   c.data.dialogs, c.data.text_rows = 8, 2
   c.optimizer.learning_rate, c.optimizer.warmup_steps = 3e-3, 8
   c.loss.chunks = 1

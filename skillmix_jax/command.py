@@ -3,11 +3,13 @@
 import errno
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
+from skillmix_jax import config_flag as config_flags
 from skillmix_jax.errors import BAD_INPUT, INTERRUPTED, InputError
 
 # What libraries that are not Python's own say as well, inside of errors of their own
@@ -17,6 +19,21 @@ _DISK_FULL = os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT)
 def _fail(message: object):
   print('error: ' + ' '.join(str(message).split()), file=sys.stderr)
   sys.exit(BAD_INPUT)
+
+
+def _without_repr(error: Exception) -> str:
+  """What an error about a flag says, without what only Python's users can read."""
+  text = str(error)
+  if isinstance(error, KeyError):
+    text = str(error.args[0])
+  text = re.sub(
+    r"invalid literal for int\(\) with base 10: '(.*)'$", r'\1 is not a whole number', text, flags=re.DOTALL
+  )
+  text = re.sub(r"could not convert string to float: '(.*)'$", r'\1 is not a number', text, flags=re.DOTALL)
+  text = re.sub(
+    r"\('Non-boolean argument to boolean flag', '?(.*?)'?\)$", r'\1 is not True or False', text, flags=re.DOTALL
+  )
+  return re.sub(r'\[Errno \d+\] ', '', text)
 
 
 def _help(main_module) -> str:
@@ -36,15 +53,18 @@ def run(main: Callable[[], int | None], config_flag: str | None = None):
     if any(argument in ('--help', '-h', '--helpfull') for argument in argv):
       print(_help(sys.modules['__main__']))
       sys.exit(0)
+    mistake = None
     try:
       rest = flags.FLAGS(argv)
       if config_flag is not None:
         config = flags.FLAGS[config_flag].value
         if config is None:
-          raise InputError(f'--{config_flag}=FILE is missing, for example --{config_flag}=configs/tiny.py')
+          raise InputError(config_flags.missing(config_flag))
         config.to_dict()  # a config that could not be loaded says so only when it is read
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, ImportError, SyntaxError) as error:
-      _fail(error)
+      mistake = error
+    if mistake is not None:
+      _fail((config_flag and config_flags.explain(argv, config_flag)) or _without_repr(mistake))
     if len(rest) > 1:
       _fail(f'unexpected argument {rest[1]!r}: every option starts with --, see --help')
     return rest

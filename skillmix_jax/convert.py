@@ -102,9 +102,9 @@ def to_hf(reference: str, out: Path, dtype: str, template: str | None):
   """
   folder, step = parse_reference(reference)
   saved = workdir.read_config(folder)
-  cfg = Config(**{name: value for name, value in saved['model'].items() if name != 'init_from'})
+  cfg = workdir.saved_model(saved)
   template = template or saved['data_identity']['template']['name']
-  encoder = tokenizer.load(folder / 'tokenizer')
+  encoder = workdir.open_tokenizer(folder, saved)
   check_place('to_hf', out, jnp.dtype(dtype).itemsize * cfg.num_params)
   mesh = widest_mesh(cfg)
   with jax.set_mesh(mesh), written_beside('to_hf', out) as part:
@@ -113,7 +113,8 @@ def to_hf(reference: str, out: Path, dtype: str, template: str | None):
     hf.save_generation_config(part, encoder.bos_id, encoder.eos_id)
     tokenizer_export.export(encoder, template, part, cfg.max_positions)
     (part / 'README.md').write_text(model_card.render(folder, step, dtype, template), encoding='utf-8')
-    hf.save(part, load_params(folder, step, decoder.abstract(cfg), mesh), dtype)
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding), decoder.abstract(cfg))
+    hf.save(part, load_params(folder, step, like, mesh), dtype)
   print(f'step {step} of {folder} in {out} ({dtype}); template {template}')
 
 

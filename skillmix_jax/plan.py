@@ -30,6 +30,7 @@ from skillmix_jax.compiled import compile_step
 from skillmix_jax.data.records import open_data
 from skillmix_jax.errors import InputError
 from skillmix_jax.estimate import MFU, Run, memory, step_seconds
+from skillmix_jax.experiment import check_numbers, of_weights, rows_of_step
 from skillmix_jax.hardware import GIB, Target
 from skillmix_jax.loss import Loss
 from skillmix_jax.memory import MEMORY_FRACTION
@@ -39,7 +40,6 @@ from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer
 from skillmix_jax.pretrained import open_source
 from skillmix_jax.program import Reading, gradient_sums, read
-from skillmix_jax.train import check_numbers, rows_of_step
 from skillmix_jax.workdir import flatten
 
 GUESS_FRACTION = 0.90  # of it, where a change is named that was not compiled
@@ -92,8 +92,7 @@ def read_run(config: ConfigDict, target: Target) -> tuple[Run, list[str]]:
   model['attention'], note = attention.choose(model['attention'], platform, length, model['dtype'])
   notes += [note] if note else []
   if reference and Path(reference.split('@')[0]).is_dir():
-    shape = open_source(reference).config
-    cfg = dataclasses.replace(shape, **{name: model[name] for name in ('dtype', 'remat', 'attention')})
+    cfg = of_weights(model, open_source(reference).config, reference)
   else:
     model['vocab_size'] = model['vocab_size'] or vocab_size
     model['max_positions'] = model['max_positions'] or length

@@ -9,14 +9,13 @@ a line; the answers and their end tokens are trained, the rest is context. Docum
 chopped into rows of --length tokens, all of them trained.
 
 A dialog longer than --length loses its end, and then its last answer has no end token. That is counted per k and
-printed; it is refused where it befalls more than --max_cut of the dialogs, or where nothing is left of an answer.
+printed; it is refused where it happens to more than --max_cut of the dialogs, or where nothing is left of an answer:
+--drop_cut leaves such dialogs out, counted per k as well.
 
 A share of dialogs and documents (--held_out) is set apart by a hash of the content, to measure the loss on. The
 same input gives the same bytes. docs/data.md describes the files; `skillmix_jax.view` shows what is in them.
 """
 
-import hashlib
-import json
 import pathlib
 import shutil
 import time
@@ -31,8 +30,9 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 from rich.table import Table
 
 from skillmix_jax import command
-from skillmix_jax.data import chat, records, rows, sources, tokenizer
+from skillmix_jax.data import chat, manifest, records, rows, sources, tokenizer
 from skillmix_jax.errors import InputError
+from skillmix_jax.lock import hold
 
 FLAGS = flags.FLAGS
 SECONDS_BETWEEN_LINES = 10  # of progress in a log
@@ -101,6 +101,7 @@ def prepare(
   shares: Mapping[str, float] | None = None,
   languages: Sequence[str] = (),
   max_cut: float = 0.5,
+  drop_cut: bool = False,
   held_out: float = 0.01,
 ) -> dict:
   """Writes the folder `out` and returns its manifest; the arguments are the command's flags.
@@ -118,31 +119,32 @@ def prepare(
   encoder = tokenizer.load(tokenizer_path)
   out = pathlib.Path(out).absolute()
   part = out.with_name(f'.{out.name}.part')
-  _check_out(out, part)
-  try:
-    with Reporter(Console()) as progress:
-      cuts = rows.Cuts(length)
-      done: list[rows.Source] = []
-      lengths: list[int] = []
-      if dialogs:
-        source, lengths = rows.write_dialogs(
-          part, sources.dialogs(dialogs), encoder, template, cuts, held_out, progress.update
-        )
-        cuts.check(max_cut)
-        done.append(source)
-      documents = text_sources(part, encoder, length, held_out, code=code, wet=wet, text=text, languages=languages)
-      rows.write_text(documents, max_rows, shares or {}, progress.update)
-      done.extend(documents)
-    encoder.save(part / 'tokenizer')
-    np.save(part / 'lengths.npy', np.asarray(lengths, np.int32), allow_pickle=False)
-    manifest = _manifest(done, cuts, encoder, template, length)
-    if shares:
-      _add_shares(manifest['sources'], shares, documents)
-    (part / 'manifest.json').write_text(json.dumps(manifest, indent=2) + '\n', encoding='utf-8')
-    _move_into_place(part, out)
-  finally:
-    shutil.rmtree(part, ignore_errors=True)
-  return manifest
+  with hold(out, out.with_name(f'.{out.name}.lock')):
+    _check_out(out, part)
+    try:
+      with Reporter(Console()) as progress:
+        cuts = rows.Cuts(length, drop_cut)
+        done: list[rows.Source] = []
+        lengths: list[int] = []
+        if dialogs:
+          source, lengths = rows.write_dialogs(
+            part, sources.dialogs(dialogs), encoder, template, cuts, held_out, progress.update
+          )
+          cuts.check(max_cut)
+          done.append(source)
+        documents = text_sources(part, encoder, length, held_out, code=code, wet=wet, text=text, languages=languages)
+        rows.write_text(documents, max_rows, shares or {}, progress.update)
+        done.extend(documents)
+      encoder.save(part / 'tokenizer')
+      np.save(part / manifest.LENGTHS, np.asarray(lengths, np.int32), allow_pickle=False)
+      described = _describe(done, cuts, encoder, template, length)
+      if shares:
+        _add_shares(described['sources'], shares, documents)
+      manifest.write(part, described)
+      _move_into_place(part, out)
+    finally:
+      shutil.rmtree(part, ignore_errors=True)
+  return described
 
 
 def parse_shares(flag: Sequence[str]) -> dict[str, float]:
@@ -202,7 +204,8 @@ def _move_into_place(part: pathlib.Path, out: pathlib.Path):
   shutil.rmtree(old, ignore_errors=True)
 
 
-def _manifest(done: Sequence[rows.Source], cuts: rows.Cuts, encoder, template: str, length: int) -> dict:
+def _describe(done: Sequence[rows.Source], cuts: rows.Cuts, encoder, template: str, length: int) -> dict:
+  """Finishes the sources; returns the manifest, but for its files."""
   counts = {source.name: source.close() for source in done}
   training = {
     'template': chat.identity(template),
@@ -212,42 +215,43 @@ def _manifest(done: Sequence[rows.Source], cuts: rows.Cuts, encoder, template: s
     'token_dtype': records.token_dtype(encoder.vocab_size).name,
   }
   content = {source.name: source.sha256() for source in done}
-  fingerprint = hashlib.sha256(json.dumps([training, content], sort_keys=True).encode()).hexdigest()
   return {
-    'format': records.FORMAT,
-    'fingerprint': fingerprint,
+    'format': manifest.FORMAT,
+    'fingerprint': manifest.fingerprint(training, content),
     **training,
     'sources': counts,
     'cuts': {k: dict(counts) for k, counts in sorted(cuts.by_k.items())},
+    'records_sha256': content,
   }
 
 
-def show(manifest: dict, console: Console):
-  """The tables that end the command."""
+def show(described: dict, console: Console):
+  """The tables that end the command, of a manifest."""
   table = Table(box=box.SIMPLE_HEAD)
   for name in ('source', 'rows', 'tokens', 'trained', 'held-out rows', 'documents', 'notes'):
     table.add_column(name, justify='left' if name in ('source', 'notes') else 'right')
-  for name, counts in manifest['sources'].items():
+  for name, counts in described['sources'].items():
     notes = ', '.join(
       f'{key.replace("_", " ")}: {n:,}' for key, n in counts.items() if key.startswith(('skip', 'kept'))
     )
     shown = ('train_rows', 'tokens', 'trained_tokens', 'held_out_rows', 'documents')
     table.add_row(name, *(f'{counts[key]:,}' for key in shown), notes)
   console.print(table)
-  for name, counts in manifest['sources'].items():
+  for name, counts in described['sources'].items():
     if 'share_wanted' in counts:
       why = '; it ran out: give more of it, or fewer --rows' if counts['ran_out'] else ''
       console.print(
         f'{name}: {counts["share_reached"]:.1%} of the text rows, --shares wants {counts["share_wanted"]:.1%}{why}',
         soft_wrap=True, highlight=False,
       )  # fmt: skip
-  if manifest['cuts']:
+  if described['cuts']:
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ('k', 'dialogs', 'with a cut answer', 'trained tokens lost'):
+    for name in ('k', 'dialogs', 'with a cut answer', 'trained tokens lost', 'left out'):
       table.add_column(name, justify='right')
-    for k, counts in manifest['cuts'].items():
-      share = counts['cut'] / counts['dialogs']
-      table.add_row(k, f'{counts["dialogs"]:,}', f'{counts["cut"]:,} ({share:.0%})', f'{counts["lost_tokens"]:,}')
+    for k, counts in described['cuts'].items():
+      share = counts['cut'] / max(1, counts['dialogs'])
+      numbers = (f'{counts["cut"]:,} ({share:.0%})', f'{counts["lost_tokens"]:,}', f'{counts.get("dropped", 0):,}')
+      table.add_row(k, f'{counts["dialogs"]:,}', *numbers)
     console.print(table)
 
 
@@ -255,7 +259,7 @@ def main():
   for name in ('tokenizer', 'template', 'out'):
     if not FLAGS[name].value:
       raise InputError(f'--{name} is missing; see --help for an example')
-  manifest = prepare(
+  described = prepare(
     out=FLAGS.out,
     tokenizer_path=FLAGS.tokenizer,
     template=FLAGS.template,
@@ -268,10 +272,11 @@ def main():
     shares=parse_shares(FLAGS.shares),
     languages=FLAGS.languages,
     max_cut=FLAGS.max_cut,
+    drop_cut=FLAGS.drop_cut,
     held_out=FLAGS.held_out,
   )
   console = Console()
-  show(manifest, console)
+  show(described, console)
   console.print(
     f'written to {FLAGS.out}; look at it: python -m skillmix_jax.view --data={FLAGS.out}', soft_wrap=True, markup=False
   )
@@ -293,5 +298,6 @@ if __name__ == '__main__':
   flags.DEFINE_list('shares', [], 'of --rows by source instead of equal ones, for example code:1,wet:3')
   flags.DEFINE_list('languages', [], 'keep WET pages in one of these (eng,deu,...); default: all')
   flags.DEFINE_float('max_cut', 0.5, 'largest share of dialogs whose answer may be cut', lower_bound=0, upper_bound=1)
+  flags.DEFINE_boolean('drop_cut', False, 'leave out dialogs with an answer that lies wholly after --length')
   flags.DEFINE_float('held_out', 0.01, 'share of documents and dialogs to hold out', lower_bound=0, upper_bound=1)
   command.run(main)

@@ -15,12 +15,12 @@ from skillmix_jax.errors import InputError
 from skillmix_jax.models import hf, tensor_files
 from skillmix_jax.models.config import Config
 from skillmix_jax.models.decoder import Decoder
+from skillmix_jax.pieces import add_pieces
 
 TEMPLATE_OF = {'llama': 'llama2', 'mistral': 'mistral'}
 FILES = ['*.safetensors', '*.json', tokenizer.SENTENCEPIECE_FILE]
 NOT_FILES = ['consolidated*']  # the same weights a second time, under other names
 HUB_ID = re.compile(r'[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*')
-NUM_PIECES, PIECE_BYTES = 32, 4096  # of a file that `fingerprint` reads
 OURS = ('checkpoints', 'runs')  # folders of this project: 'checkpoints/x' is never looked up on the Hub
 
 
@@ -72,11 +72,11 @@ def open_folder(folder: Path, template: str | None) -> Source:
 
 def _open_workdir(folder: Path, step: int) -> Source:
   saved = workdir.read_config(folder)
-  config = Config(**{name: value for name, value in saved['model'].items() if name != 'init_from'})
   load = lambda like, mesh: load_params(folder, step, like, mesh)
   weights = folder / FOLDER / str(step) / 'params'
   files = lambda: {str(path.relative_to(weights)): path for path in weights.rglob('*') if path.is_file()}
-  return Source(config, saved['data_identity'], folder / 'tokenizer', load, files)
+  workdir.open_tokenizer(folder, saved)
+  return Source(workdir.saved_model(saved), saved['data_identity'], folder / 'tokenizer', load, files)
 
 
 def fingerprint(source: Source) -> str:
@@ -89,11 +89,13 @@ def fingerprint(source: Source) -> str:
   for name, path in sorted(source.files().items()):
     size = path.stat().st_size
     digest.update(f'{name}\n{size}\n'.encode())
-    with path.open('rb') as file:
-      for piece in range(NUM_PIECES):
-        file.seek(max(0, size - PIECE_BYTES) * piece // (NUM_PIECES - 1))
-        digest.update(file.read(PIECE_BYTES))
+    add_pieces(digest, path, size)
   return digest.hexdigest()[:16]
+
+
+def is_here(reference: str) -> bool:
+  """Whether there is a folder of that name, or the Hub may have it."""
+  return Path(re.sub(r'@\d+$', '', reference)).is_dir() or _is_hub_id(reference)
 
 
 def _is_hub_id(reference: str) -> bool:

@@ -13,7 +13,6 @@ events, checkpoints/<step>/{params,opt}, compile_cache/; every config.sample_eve
 greedy answers to the prompts in config.sample_prompts.
 """
 
-import dataclasses
 import math
 import os
 import sys
@@ -30,82 +29,18 @@ from ml_collections import ConfigDict, config_flags
 from skillmix_jax import command, memory, workdir
 from skillmix_jax.checkpoint import Checkpoints, steps_in
 from skillmix_jax.data import mixture as mixtures
-from skillmix_jax.data.records import Data, open_data
+from skillmix_jax.data.records import Data
 from skillmix_jax.errors import PREEMPTED, InputError
+from skillmix_jax.experiment import check_numbers, default_workdir, model_config, open_inputs, resolve, rows_of_step
 from skillmix_jax.loss import Loss
 from skillmix_jax.mesh import explain_lost_process, initialize_distributed, make_mesh, place_batch
 from skillmix_jax.metrics import Throughput, Writer, peak_flops
-from skillmix_jax.models import attention, decoder
+from skillmix_jax.models import decoder
 from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer
 from skillmix_jax.pretrained import open_source
 from skillmix_jax.sample import TrainingSamples
 from skillmix_jax.step import State, measure, train_step
-
-
-def default_workdir(config_flag: str) -> Path:
-  """configs/llama13b.py:D12 -> runs/llama13b-D12."""
-  path, _, argument = config_flag.partition(':')
-  return Path('runs') / '-'.join(filter(None, (Path(path).stem, argument)))
-
-
-def check_numbers(config: ConfigDict):
-  """Raises InputError for a number that makes no sense by itself."""
-  flat = workdir.flatten(config.to_dict())
-  at_least_1 = ('steps', 'accumulation', 'log_every', 'checkpoint.every', 'held_out.every')
-  for name in (*at_least_1, 'data.dialogs', 'data.text_rows', 'held_out.rows', 'sample_every'):
-    smallest = int(name in at_least_1)
-    if flat[name] < smallest:
-      raise InputError(f'{name}={flat[name]} must be at least {smallest}')
-  if config.data.dialogs + config.data.text_rows == 0:
-    raise InputError('data.dialogs=0 and data.text_rows=0: a step needs rows')
-  if config.sample_every and not config.sample_prompts:
-    raise InputError(f'sample_every={config.sample_every} needs prompts: give --config.sample_prompts=P.jsonl')
-
-
-def model_config(config: ConfigDict, data: Data, folder: Path) -> Config:
-  """The decoder of this run: its shape from model.init_from, else from the config and the data.
-
-  A run that goes on in `folder` has its shape there: what it once started from need not exist any more.
-  """
-  model = config.model.to_dict()
-  reference = model.pop('init_from')
-  model['attention'], note = attention.choose(model['attention'], jax.default_backend(), data.length, model['dtype'])
-  if note and jax.process_index() == 0:
-    print(note, file=sys.stderr, flush=True)
-  if reference:
-    source = open_source(str(folder) if steps_in(folder) else reference)
-    workdir.check_same_data(reference, source.data_identity, data.manifest, ('tokenizer', 'template'))
-    cfg = dataclasses.replace(source.config, **{name: model[name] for name in ('dtype', 'remat', 'attention')})
-    if data.vocab_size > cfg.vocab_size or data.length > cfg.max_positions:
-      raise InputError(
-        f'{reference} has {cfg.vocab_size} tokens and {cfg.max_positions} positions, but the data in '
-        f'{config.data.path} has {data.vocab_size} tokens and rows of {data.length}: prepare it again to fit'
-      )
-    return cfg
-  model['vocab_size'] = data.vocab_size if model['vocab_size'] is None else model['vocab_size']
-  model['max_positions'] = data.length if model['max_positions'] is None else model['max_positions']
-  if data.vocab_size > model['vocab_size'] or data.length > model['max_positions']:
-    raise InputError(
-      f'model.vocab_size={model["vocab_size"]} and model.max_positions={model["max_positions"]} are too small for '
-      f'the data: {data.vocab_size} tokens, rows of {data.length}; leave them out and the data decides'
-    )
-  return Config(**model)
-
-
-def rows_of_step(needed: int, devices: int, accumulation: int) -> int:
-  """Rows of a batch, padding included: equally many for each of the devices that rows are split over, in each piece.
-
-  Raises:
-    InputError: there are fewer rows than devices.
-  """
-  if devices > needed:
-    raise InputError(
-      f'mesh.data * mesh.fsdp = {devices} devices, but a step has only {needed} rows: '
-      'raise data.dialogs or data.text_rows, or give devices to mesh.tensor'
-    )
-  piece = devices * accumulation
-  return -(-needed // piece) * piece
 
 
 def make_mixture(config: ConfigDict, data: Data, mesh: jax.sharding.Mesh) -> mixtures.Mixture:
@@ -133,12 +68,12 @@ def start_state(config: ConfigDict, cfg: Config, like: State, checkpoints: Check
 class HeldOut:
   """Mean cross entropy of the held-out rows of every source."""
 
-  def __init__(self, data: Data, rows: int, batch_rows: int, loss: Loss, mesh: jax.sharding.Mesh):
-    """`rows`: of each source at most; they are measured `batch_rows` at a time."""
+  def __init__(self, data: Data, rows: int, chosen: str, batch_rows: int, loss: Loss, mesh: jax.sharding.Mesh):
+    """`rows`: of each source at most, `chosen` as in mixture.held_out; they are measured `batch_rows` at a time."""
     self._measure = jax.jit(partial(measure, loss=loss))
     self._batches = {}
     for source in data.sources('held_out') if rows else ():
-      batch = mixtures.held_out(data, source, rows)
+      batch = mixtures.held_out(data, source, rows, chosen)
       num = len(batch['tokens'])
       pad = -num % batch_rows
       padded = {name: np.pad(x, [(0, pad)] + [(0, 0)] * (x.ndim - 1)) for name, x in batch.items()}
@@ -199,18 +134,15 @@ def train(config: ConfigDict, folder: Path) -> int:
   """
   # What the user gave, checked before anything costs time.
   check_numbers(config)
-  if not config.data.path:
-    raise InputError('data.path is not set: give --config.data.path=DATA, a folder written by skillmix_jax.prepare')
   loss, optimizer = Loss(**config.loss), Optimizer(**config.optimizer)
-  data = open_data(config.data.path)
+  data = open_inputs(config, folder)
   loss.check_length(data.length)
   initialize_distributed()
   mesh = make_mesh(**config.mesh)
   cfg = model_config(config, data, folder)
   cfg.check_mesh(mesh.shape['fsdp'], mesh.shape['tensor'])
   mixture = make_mixture(config, data, mesh)
-  resolved = config.to_dict() | {'data_identity': workdir.data_identity(data.manifest)}
-  resolved['model'] = {'init_from': config.model.init_from} | cfg.__dict__
+  resolved = resolve(config, cfg, data, folder)
   try:
     folder.mkdir(parents=True, exist_ok=True)
   except OSError as error:
@@ -245,7 +177,7 @@ def train(config: ConfigDict, folder: Path) -> int:
         partial(train_step, tx=tx, loss=loss, accumulation=config.accumulation, packed=config.data.packing),
         donate_argnums=0, compiler_options=options,
       )  # fmt: skip
-      held_out = HeldOut(data, config.held_out.rows, mixture.num_rows, loss, mesh)
+      held_out = HeldOut(data, config.held_out.rows, resolved['held_out']['chosen'], mixture.num_rows, loss, mesh)
       peak = peak_flops(mesh.devices.flat[0].device_kind)
       clock = Throughput(mixture.num_rows * data.length, cfg.train_flops_per_token(data.length), mesh.size, peak)
       writer = Writer(folder, start, config.steps) if main_process else None

@@ -26,6 +26,7 @@ from skillmix_jax import command, prepare
 from skillmix_jax.data import checks, records, tokenizer
 from skillmix_jax.data.mixture import Batch, Mixture
 from skillmix_jax.errors import InputError
+from skillmix_jax.files import write_text
 
 FLAGS = flags.FLAGS
 DIALOGS, TEXT_ROWS = 64, 16
@@ -172,7 +173,7 @@ def main() -> int:
   good = view(FLAGS.data, FLAGS.rows, FLAGS.seed, console)
   if FLAGS.html:
     try:
-      pathlib.Path(FLAGS.html).write_text(console.export_html(inline_styles=True), encoding='utf-8')
+      write_text(pathlib.Path(FLAGS.html), console.export_html(inline_styles=True))
     except OSError as error:
       raise InputError(f'cannot write --html={FLAGS.html}: {error.strerror}') from error
   if not good:

@@ -9,6 +9,7 @@ import datetime
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,14 +18,16 @@ from typing import Any
 
 import jax
 
+from skillmix_jax.data import tokenizer as tokenizers
 from skillmix_jax.errors import InputError
+from skillmix_jax.models.config import Config
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
 
 # What a later start may change: none of it changes what is learned, but for the order of float additions.
 MAY_CHANGE = (
   'steps', 'log_every', 'deterministic', 'accumulation', 'held_out.', 'checkpoint.', 'mesh.', 'loss.chunks',
-  'model.remat', 'model.attention', 'data.path', 'sample_every', 'sample_prompts',
+  'model.remat', 'model.attention', 'data.path', 'sample_every', 'sample_prompts', 'made_by.',
 )  # fmt: skip
 
 
@@ -51,17 +54,39 @@ def read_config(workdir: Path) -> dict:
     raise InputError(f'{path}:{error.lineno}: not JSON ({error.msg})') from None
 
 
+def saved_model(saved: dict) -> Config:
+  """The decoder in a `read_config`."""
+  return Config(**{name: value for name, value in saved['model'].items() if name != 'init_from'})
+
+
+def open_tokenizer(workdir: Path, saved: dict) -> tokenizers.Tokenizer:
+  """The tokenizer of a workdir; `saved` is its `read_config`.
+
+  Raises:
+    InputError: it is missing, or not the one that the weights were trained with.
+  """
+  encoder = tokenizers.load(workdir / 'tokenizer')
+  expected = saved['data_identity']['tokenizer']['sha256']
+  if encoder.sha256 != expected:
+    raise InputError(
+      f'{workdir / "tokenizer"} is not the tokenizer that its weights were trained with ({_short(encoder.sha256)}, not '
+      f'{_short(expected)}): copy the folder tokenizer/ of the data there'
+    )
+  return encoder
+
+
 def data_identity(manifest: dict) -> dict:
   """What of a data manifest must not change between starts of a run."""
   return {name: manifest[name] for name in ('fingerprint', 'template', 'tokenizer', 'length')}
 
 
 def check_same_data(where: str, theirs: dict, ours: dict, names: tuple[str, ...]):
-  """Raises InputError naming the first of fingerprint, template, tokenizer, length that differs."""
+  """Raises InputError naming the first of template, tokenizer, length that differs."""
   for name in names:
     if theirs[name] != ours[name]:
+      old, new = _apart(theirs[name], ours[name])
       raise InputError(
-        f'{where} was made with another {name}: {_short(theirs[name])}, but the data has {_short(ours[name])}; '
+        f'{where} was made with another {name}: {old}, but the data has {new}; '
         'give the data that belongs to it, or choose another --workdir or model.init_from'
       )
 
@@ -70,7 +95,13 @@ def check_continues(workdir: Path, config: dict):
   """Raises InputError where `config` is not a continuation of the run in `workdir`, saying what differs."""
   saved = read_config(workdir)
   check_same_data(str(workdir), saved['data_identity'], config['data_identity'], ('template', 'tokenizer', 'length'))
-  check_same_data(str(workdir), saved['data_identity'], config['data_identity'], ('fingerprint',))
+  before, now = (c['data_identity']['fingerprint'] for c in (saved, config))
+  if before != now:
+    raise InputError(
+      f'{workdir} was trained on other data (fingerprint {_short(before)}, then in {saved["data"]["path"]}) than '
+      f'{config["data"]["path"]} holds (fingerprint {_short(now)}): give --config.data.path=THOSE_DATA to continue it, '
+      'or another --workdir'
+    )
   fixed = MAY_CHANGE[1:] if config['optimizer']['schedule'] == 'linear' else MAY_CHANGE  # a decay ends with the run
   old, new = (json.loads(json.dumps(flatten(c))) for c in (saved, config))
   for name in sorted(old.keys() | new.keys()):
@@ -84,8 +115,7 @@ def check_continues(workdir: Path, config: dict):
 def record_start(workdir: Path, config: dict, tokenizer: Path, devices: list[jax.Device]):
   """Writes config.json and tokenizer/, and adds this start to run.json."""
   _write_json(workdir / 'config.json', config)
-  if not (workdir / 'tokenizer').exists():
-    shutil.copytree(tokenizer, workdir / 'tokenizer')
+  _copy_tokenizer(tokenizer, workdir / 'tokenizer')
   path = workdir / 'run.json'
   starts = json.loads(path.read_text())['starts'] if path.exists() else []
   start = {
@@ -97,6 +127,21 @@ def record_start(workdir: Path, config: dict, tokenizer: Path, devices: list[jax
     'devices': {'kind': devices[0].device_kind, 'num': len(devices), 'processes': jax.process_count()},
   }
   _write_json(path, {'starts': [*starts, start]})
+
+
+def _copy_tokenizer(source: Path, target: Path):
+  """Makes `target` a copy of `source`; a folder that is used again may have one of other data."""
+  content = lambda folder: {file.name: file.read_bytes() for file in folder.iterdir()} if folder.is_dir() else None
+  if content(target) == content(source):
+    return
+  part, old = (target.with_name(f'.{target.name}.{suffix}') for suffix in ('part', 'old'))
+  for left in (part, old):  # by a run that was killed
+    shutil.rmtree(left, ignore_errors=True)
+  shutil.copytree(source, part)
+  if target.exists():
+    target.rename(old)
+  part.rename(target)
+  shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_json(path: Path, value: dict):
@@ -113,6 +158,17 @@ def _git_sha() -> str | None:
     return None  # installed from a wheel
 
 
+def _apart(old: object, new: object) -> tuple[str, str]:
+  """Both values, of objects the first entry that differs."""
+  if isinstance(old, dict) and isinstance(new, dict):
+    name = next(name for name in {**old, **new} if old.get(name) != new.get(name))
+    return f'{name} {_short(old.get(name))}', f'{name} {_short(new.get(name))}'
+  return _short(old), _short(new)
+
+
 def _short(value: object) -> str:
+  """JSON, not too long; of a hash its first digits."""
+  if isinstance(value, str) and re.fullmatch('[0-9a-f]{64}', value):
+    return value[:12]
   text = json.dumps(value)
   return text if len(text) <= 160 else text[:157] + '...'

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 TINY = '--config=configs/tiny.py'
 CASES = {
-  'wrong key': ([TINY, '--config.optimizer.learning_rat=1'], 'Did you mean "learning_rate"'),
+  'wrong key': ([TINY, '--config.optimizer.learning_rat=1'], 'nearest is --config.optimizer.learning_rate'),
   'wrong group': ([TINY, '--config.optimiser.name=adam'], 'optimiser'),
   'wrong type': ([TINY, '--config.steps=many'], 'steps'),
   'unknown flag': ([TINY, '--confg.steps=3'], 'confg'),

@@ -64,7 +64,7 @@ def test_there_and_back_is_bit_equal(tmp_path, small_hf, small_run, dtype):
 def test_training_starts_from_a_folder_a_workdir_and_the_hub_alike(tmp_path, small_hf, small_run, small_data, hub):
   name = hub(small_hf)
   rows = [
-    run(tmp_path / str(i), small_data, steps=1, model__init_from=reference)
+    run(tmp_path / str(i), small_data, steps=1, model__init_from=reference, model__ffn_dim=96)
     for i, reference in enumerate((str(small_hf), str(small_run), f'{small_run}@0', name))
   ]
   assert all(row == rows[0] for row in rows)
@@ -81,7 +81,7 @@ def test_a_fine_tuned_model_is_the_same_model_in_transformers(tmp_path, small_hf
   from skillmix_jax.mesh import make_mesh, place_batch
   from skillmix_jax.models import decoder
 
-  run(tmp_path / 'run', small_data, steps=3, model__init_from=str(small_hf))
+  run(tmp_path / 'run', small_data, steps=3, model__init_from=str(small_hf), model__ffn_dim=96)
   convert.to_hf(f'{tmp_path}/run@3', tmp_path / 'out', 'float32', None)
   tokens = np.random.default_rng(0).integers(0, 304, (8, 16)).astype(np.int32)
   with torch.no_grad():

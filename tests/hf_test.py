@@ -103,6 +103,18 @@ def test_to_orbax_and_back_is_bit_equal(tmp_path, kind, dtype):
     assert before[name].read().tobytes() == after[name].read().tobytes(), name
 
 
+def test_weights_come_in_the_dtype_that_is_asked_for(tmp_path):
+  torch_model('llama').save_pretrained(tmp_path)
+  cfg, mesh = hf.read_config(tmp_path), make_mesh(1, 8, 1)
+  with jax.set_mesh(mesh):
+    like = decoder.abstract(cfg)
+    half = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, 'bfloat16', sharding=x.sharding), like)
+    whole, asked = hf.load(tmp_path, like, mesh), hf.load(tmp_path, half, mesh)
+  for ours, theirs in zip(jax.tree.leaves(asked), jax.tree.leaves(whole), strict=True):
+    assert ours.dtype == jnp.bfloat16 and theirs.dtype == jnp.float32
+    np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs).astype(jnp.bfloat16))
+
+
 def test_files_are_what_the_safetensors_library_reads(tmp_path):
   torch_model('llama').save_pretrained(tmp_path / 'in')
   params, _, mesh = load(tmp_path / 'in')

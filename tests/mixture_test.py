@@ -1,4 +1,5 @@
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -155,17 +156,40 @@ def test_types_of_a_batch(data):
   }
 
 
-def test_held_out_rows_are_the_first_ones_and_never_trained(data):
-  dialogs = held_out(data, 'dialogs', 3)
+def test_held_out_rows_of_earlier_runs_are_the_first_and_none_is_trained(data):
+  dialogs = held_out(data, 'dialogs', 3, chosen='first')
   assert _segments(dialogs, slice(None)) == [
     (dialog.tokens.tolist(), dialog.mask.tolist()) for dialog in data.dialogs('held_out').read(range(3))
   ]
-  text = held_out(data, 'text', 2)
+  text = held_out(data, 'text', 2, chosen='first')
   assert np.array_equal(text['tokens'], data.text('held_out').read(range(2))) and text['is_text'].all()
   trained = {dialog.id for dialog in data.dialogs('train')}
   assert not trained & {dialog.id for dialog in data.dialogs('held_out')}
   all_and_more = held_out(data, 'text', len(data.text('held_out', 'text')) + 5)
   assert all_and_more['segments'].max(axis=1).tolist()[-6:] == [1, 0, 0, 0, 0, 0]
+
+
+def test_held_out_rows_are_spread_over_files_and_k(tmp_path):
+  rng = random.Random(3)
+  files = [
+    write_jsonl(tmp_path / f'k{k}.jsonl', [two_rounds(rng, 1000 * k + i, k=k, words=8) for i in range(40 * k)])
+    for k in (1, 2, 3)
+  ]
+  prepare(
+    out=tmp_path / 'data', tokenizer_path=bpe_folder(tmp_path / 'tokenizer'), template='mistral', length=LENGTH,
+    dialogs=list(map(str, files)), held_out=0.5,
+  )  # fmt: skip
+  data = open_data(tmp_path / 'data')
+  held = data.dialogs('held_out')
+  all_rows = {tuple(dialog.tokens.tolist()): int(dialog.id.split('-')[1]) // 1000 for dialog in held}
+  rows = 24
+  of_k = Counter(all_rows[tuple(tokens)] for tokens, _ in _segments(held_out(data, 'dialogs', rows), slice(None)))
+  share = Counter(all_rows.values())
+  assert sum(of_k.values()) == rows  # none twice
+  assert all(abs(of_k[k] - rows * share[k] / len(held)) <= 1 for k in (1, 2, 3))
+  assert _same(held_out(data, 'dialogs', rows), held_out(open_data(data.path), 'dialogs', rows))
+  everything = held_out(data, 'dialogs', len(held))
+  assert _same(everything, held_out(data, 'dialogs', len(held), chosen='first'))
 
 
 def test_data_without_dialogs_or_text_says_what_to_change(data, tmp_path):

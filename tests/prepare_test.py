@@ -222,6 +222,29 @@ def test_a_cut_dialog_keeps_its_beginning_and_gets_no_end_token(inputs, tmp_path
   assert sum(counts['dialogs'] for counts in by_k.values()) == 60
 
 
+def test_dialogs_of_whose_last_answer_nothing_is_left_are_dropped_when_asked_and_counted(inputs, tmp_path):
+  lines = [json.loads(line) for line in (inputs / 'dialogs.jsonl').read_text().splitlines()[:30]]
+  rng = random.Random(9)
+  late = [two_rounds(rng, 100 + i, k=3, words=8) for i in range(4)]
+  for line in late:
+    line['messages'][2]['content'] = 'moon ' * LENGTH
+  without, mixed = (
+    write_jsonl(tmp_path / 'a.jsonl', lines),
+    write_jsonl(tmp_path / 'b.jsonl', late[:2] + lines + late[2:]),
+  )
+  expected = _prepare(inputs, tmp_path / 'a', **_only(dialogs=[str(without)]))
+  with pytest.raises(InputError, match='--drop_cut'):
+    _prepare(inputs, tmp_path / 'b', **_only(dialogs=[str(mixed)]))
+  manifest = _prepare(inputs, tmp_path / 'b', **_only(dialogs=[str(mixed)]), drop_cut=True)
+  assert manifest['fingerprint'] == expected['fingerprint'] and manifest['sources'] == expected['sources']
+  assert manifest['cuts']['3'] == {**expected['cuts']['3'], 'dropped': 4}
+  assert {k: manifest['cuts'][k] for k in '12'} == {k: expected['cuts'][k] for k in '12'}
+  only_late = write_jsonl(tmp_path / 'c.jsonl', late)
+  for max_cut, says in ((0.5, 'k=3: 100%'), (1, 'in every dialog')):
+    with pytest.raises(InputError, match=says):
+      _prepare(inputs, tmp_path / 'c', **_only(dialogs=[str(only_late)]), drop_cut=True, max_cut=max_cut)
+
+
 def test_a_dialog_of_exactly_the_length_is_not_cut():
   cuts = rows.Cuts(length=4)
   cuts.add('f:1', 'a', '1', np.array([False, True, True, True]))
@@ -355,7 +378,7 @@ def _little_text(folder):
     (lambda folder: {}, 'nothing to prepare'),
     (lambda folder: {'code': str(folder / '*.py')}, r'--code=.* matches no file'),
     (lambda folder: {'wet': str(folder / '*.gz')}, r'--wet=.* matches no file'),
-    (_cut_wet, 'record 1 is cut off'),
+    (_cut_wet, 'record 2 is damaged .a gzip member is cut off'),
     (_not_wet, 'x.wet.gz'),
     (_text_without_text, "x.jsonl:2: 'text' is missing"),
     (_little_text, 'do not fill one row'),
@@ -420,13 +443,17 @@ def test_shares_decide_how_many_rows_each_source_has(inputs, tmp_path):
 
 
 def test_a_source_that_runs_out_is_said(inputs, tmp_path, capsys):
-  manifest = _prepare(inputs, tmp_path / 'a', dialogs=[], text=[], max_rows=45, shares={'code': 1, 'wet': 9})
+  there = _prepare(inputs, tmp_path / 'all', dialogs=[], text=[])['sources']
+  assert there['code']['train_rows'] > 8
+  asked = there['wet']['train_rows'] + 8
+  shares = {'code': 1, 'wet': 99}
+  manifest = _prepare(inputs, tmp_path / 'a', dialogs=[], text=[], max_rows=asked, shares=shares)
   code, wet = manifest['sources']['code'], manifest['sources']['wet']
-  assert wet['ran_out'] and not code['ran_out'] and code['train_rows'] + wet['train_rows'] == 45
-  assert wet['share_reached'] == wet['train_rows'] / 45 < wet['share_wanted'] == 0.9
+  assert wet['ran_out'] and not code['ran_out'] and (code['train_rows'], wet['train_rows']) == (8, asked - 8)
+  assert wet['share_reached'] == (asked - 8) / asked < wet['share_wanted'] == 0.99
   command.show(manifest, Console(width=200))
   said = capsys.readouterr().out
-  assert 'wants 90.0%; it ran out' in said and said.count('ran out') == 1
+  assert 'wants 99.0%; it ran out' in said and said.count('ran out') == 1
 
 
 def test_without_shares_the_bytes_are_those_of_equal_ones(inputs, tmp_path):

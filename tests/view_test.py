@@ -1,7 +1,9 @@
+import errno
 import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from skillmix_jax import view
 from skillmix_jax.data import checks
 from skillmix_jax.data.mixture import Mixture
 from skillmix_jax.data.records import open_data
+from skillmix_jax.errors import InputError
 from skillmix_jax.prepare import prepare
 
 HOSTILE = '<script>alert(1)</script> \x1b[31mred\x1b]0;title\x07 \u202eright-to-left\u2066 [bold]markup[/bold] a\rb'
@@ -195,3 +198,19 @@ def test_a_failed_check_is_shown_with_its_rows(data, monkeypatch):
   good, console = _show(data.path)
   text = console.export_text()
   assert not good and 'FAILED  every target is the next token (rows 0, 1, 2, 3, 4, …)' in text
+
+
+def test_a_full_disk_leaves_the_old_page(data, tmp_path, monkeypatch):
+  page = tmp_path / 'p.html'
+  page.write_text('the old page')
+
+  def full(self, text, **kwargs):
+    with open(self, 'w') as file:
+      file.write(text[:100])
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  monkeypatch.setattr(view.pathlib.Path, 'write_text', full)
+  monkeypatch.setattr(view, 'FLAGS', SimpleNamespace(data=str(data.path), rows=1, seed=0, html=str(page)))
+  with pytest.raises(InputError, match=r'cannot write --html=.*p\.html: No space left on device'):
+    view.main()
+  assert page.read_text() == 'the old page' and list(tmp_path.iterdir()) == [page]

@@ -195,14 +195,29 @@ def iterate(mixture: Mixture, start: int, stop: int) -> Iterator[tuple[int, Batc
   return zip(range(start, stop), mixture.steps[start:stop].to_iter_dataset(ahead))
 
 
-def held_out(data: Data, source: str, rows: int) -> Batch:
-  """The first held-out rows of one source: 'dialogs' (one per row), 'code', 'wet' or 'text'.
+def held_out(data: Data, source: str, rows: int, chosen: str = 'spread') -> Batch:
+  """Held-out rows of one source: 'dialogs' (one per row), 'code', 'wet' or 'text'.
 
   Always `rows` rows, so that shapes do not depend on the data: where there are fewer, padding of weight 0 follows.
+
+  Args:
+    data: what prepare wrote.
+    source: whose rows.
+    rows: how many.
+    chosen: 'spread' takes rows from all over the source, and so from every file and every k; 'first' takes the first,
+      as runs of earlier versions did.
   """
   if source == 'dialogs':
     dialogs = data.dialogs('held_out')
-    found = [[dialog] for dialog in dialogs.read(range(min(rows, len(dialogs))))]
-    return _batch(found, np.zeros((0, data.length), np.int32), rows, data.length, data.bos_id)
+    taken = [[dialog] for dialog in dialogs.read(_chosen(len(dialogs), rows, chosen))]
+    return _batch(taken, np.zeros((0, data.length), np.int32), rows, data.length, data.bos_id)
   text = data.text('held_out', source)
-  return _batch([], text.read(range(min(rows, len(text)))), rows, data.length, data.bos_id)
+  return _batch([], text.read(_chosen(len(text), rows, chosen)), rows, data.length, data.bos_id)
+
+
+def _chosen(n: int, rows: int, how: str) -> np.ndarray:
+  """Which of n records are measured: one from each of `rows` equal stretches, at random, so that no period is hit."""
+  if n <= rows or how == 'first':
+    return np.arange(min(n, rows))
+  edges = np.arange(rows + 1) * n // rows
+  return edges[:-1] + (np.random.RandomState(0).random_sample(rows) * np.diff(edges)).astype(np.int64)

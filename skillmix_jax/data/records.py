@@ -7,7 +7,6 @@ Shards are named <source>-<split>-<number>.array_record and hold 65,536 records 
 """
 
 import hashlib
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -16,14 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_record.python import array_record_module
 
+from skillmix_jax.data import manifest
+from skillmix_jax.data.manifest import PREPARE
 from skillmix_jax.errors import InputError
 
-FORMAT = 1
 TEXT_SOURCES = ('code', 'wet', 'text')
 SOURCES = ('dialogs', *TEXT_SOURCES)
 SPLITS = ('train', 'held_out')
 RECORDS_PER_SHARD = 65_536
-PREPARE = 'python -m skillmix_jax.prepare --dialogs=a.jsonl --tokenizer=DIR --template=mistral --out='
 
 Indices = Sequence[int] | np.ndarray
 
@@ -98,9 +97,10 @@ class Shards(Sequence):
 
   def __init__(self, folder: pathlib.Path, source: str, split: str, num_records: int):
     self._num_records = num_records
-    self._readers = []
+    self._paths, self._readers = [], []
     for number, start in enumerate(range(0, num_records, RECORDS_PER_SHARD)):
       path = folder / _shard_name(source, split, number)
+      self._paths.append(path)
       self._readers.append(_open_shard(path, min(RECORDS_PER_SHARD, num_records - start)))
 
   def __len__(self):
@@ -116,25 +116,31 @@ class Shards(Sequence):
       by_shard.setdefault(int(index) // RECORDS_PER_SHARD, []).append(slot)
     records = [b''] * len(indices)
     for shard, slots in by_shard.items():
-      found = self._readers[shard].read([int(indices[slot]) % RECORDS_PER_SHARD for slot in slots])
+      try:
+        found = self._readers[shard].read([int(indices[slot]) % RECORDS_PER_SHARD for slot in slots])
+      except (RuntimeError, ValueError, IndexError) as error:
+        raise InputError(f'{self._paths[shard]} is damaged ({error}); {_remedy(self._paths[shard])}') from error
       for slot, record in zip(slots, found, strict=True):
         records[slot] = record
     return records
 
 
 def _open_shard(path: pathlib.Path, num_records: int):
-  remedy = f'run prepare again: {PREPARE}{path.parent}'
   if not path.is_file():
-    raise InputError(f'{path} is missing; {remedy}')
+    raise InputError(f'{path} is missing; {_remedy(path)}')
   try:
     # No read-ahead: records are read in random order.
     reader = array_record_module.ArrayRecordReader(str(path), options='readahead_buffer_size:0')
     found = reader.num_records()
   except (RuntimeError, ValueError, OSError) as error:
-    raise InputError(f'{path} is damaged ({error}); {remedy}') from error
+    raise InputError(f'{path} is damaged ({error}); {_remedy(path)}') from error
   if found != num_records:
-    raise InputError(f'{path} holds {found} records where the manifest says {num_records}; {remedy}')
+    raise InputError(f'{path} holds {found} records where the manifest says {num_records}; {_remedy(path)}')
   return reader
+
+
+def _remedy(path: pathlib.Path) -> str:
+  return f'run prepare again: {PREPARE}{path.parent}'
 
 
 class Dialogs(Sequence):
@@ -154,7 +160,7 @@ class Dialogs(Sequence):
 
 
 class TextRows(Sequence):
-  """Random access to the rows of text of one split: int32 [length] each, the sources one behind the other."""
+  """Random access to the rows of text of one split: int32 [length] each, one source after the other."""
 
   def __init__(self, shards: dict[str, Shards], length: int, dtype: np.dtype):
     self._shards, self._length, self._dtype = shards, length, dtype
@@ -233,20 +239,7 @@ def open_data(path: str | os.PathLike) -> Data:
   """Opens what `prepare` wrote.
 
   Raises:
-    InputError: nothing is there, or it is not complete; the message names the command that makes it.
+    InputError: nothing is there, or it is damaged; the message names the command that makes it.
   """
   path = pathlib.Path(path)
-  manifest_file = path / 'manifest.json'
-  if not manifest_file.is_file():
-    raise InputError(f'no prepared data in {path} (manifest.json is missing); make it: {PREPARE}{path}')
-  try:
-    manifest = json.loads(manifest_file.read_text(encoding='utf-8'))
-    if manifest['format'] != FORMAT:
-      raise InputError(
-        f'{path} has format {manifest["format"]}, this version reads {FORMAT}; prepare again: {PREPARE}{path}'
-      )
-    return Data(path, manifest, np.load(path / 'lengths.npy', allow_pickle=False))
-  except InputError:
-    raise
-  except (OSError, ValueError, KeyError, TypeError) as error:
-    raise InputError(f'{path} is not complete ({error!r}); prepare it again: {PREPARE}{path}') from error
+  return Data(path, *manifest.read(path))

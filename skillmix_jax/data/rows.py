@@ -24,38 +24,45 @@ def is_held_out(content: str, share: float) -> bool:
 
 
 class Cuts:
-  """What --length took away, per k."""
+  """What --length took away, per k; `dialogs` are those that are kept."""
 
-  def __init__(self, length: int):
-    self.length = length
+  def __init__(self, length: int, drop: bool = False):
+    """`drop`: leave out dialogs with an answer of which nothing is left, and count them in 'dropped'."""
+    self.length, self._drop = length, drop
     self.by_k: dict[str, Counter] = {}
     self._lost: list[str] = []  # dialogs with an answer of which nothing is left
 
-  def add(self, origin: str, name: str, k: str, mask: np.ndarray):
-    """Counts one dialog; `mask` bool [n] is that of the whole dialog."""
+  def add(self, origin: str, name: str, k: str, mask: np.ndarray) -> bool:
+    """Counts one dialog, `mask` bool [n] is that of the whole; returns whether it is kept."""
     counts = self.by_k.setdefault(k, Counter(dialogs=0, cut=0, lost_tokens=0))
+    last_answer = np.flatnonzero(mask & ~np.concatenate([[False], mask[:-1]]))[-1]
+    if last_answer >= self.length:
+      if self._drop:
+        counts['dropped'] += 1
+        return False
+      self._lost.append(f'{origin} (id {name})')
     counts['dialogs'] += 1
     counts['cut'] += len(mask) > self.length  # a dialog ends with an answer, so that is what is cut
     counts['lost_tokens'] += int(mask[self.length :].sum())
-    last_answer = np.flatnonzero(mask & ~np.concatenate([[False], mask[:-1]]))[-1]
-    if last_answer >= self.length:
-      self._lost.append(f'{origin} (id {name})')
+    return True
 
   def check(self, max_cut: float):
     """Raises InputError if too much is lost."""
     if self._lost:
       raise InputError(
         f'{self._lost[0]}: --length={self.length} leaves nothing of an answer, in this and {len(self._lost) - 1} '
-        'other dialogs; give a larger --length or remove them'
+        'other dialogs; give a larger --length, or --drop_cut to leave such dialogs out'
       )
-    total = sum(counts['dialogs'] for counts in self.by_k.values())
-    cut = sum(counts['cut'] for counts in self.by_k.values())
+    by_k = {k: np.array([c['cut'] + c['dropped'], c['dialogs'] + c['dropped']]) for k, c in sorted(self.by_k.items())}
+    cut, total = sum(by_k.values(), np.zeros(2))
     if cut > max_cut * total:
-      shares = ', '.join(f'k={k}: {counts["cut"] / counts["dialogs"]:.0%}' for k, counts in sorted(self.by_k.items()))
+      shares = ', '.join(f'k={k}: {part / whole:.0%}' for k, (part, whole) in by_k.items())
       raise InputError(
         f'--length={self.length} cuts an answer in {cut / total:.0%} of the dialogs ({shares}), more than '
         f'--max_cut={max_cut}; give a larger --length, or a larger --max_cut if that is meant'
       )
+    if not any(counts['dialogs'] for counts in self.by_k.values()):
+      raise InputError(f'--length={self.length} leaves nothing of an answer in every dialog: give a larger --length')
 
 
 class Source:
@@ -93,7 +100,7 @@ def write_dialogs(
   held_out: float,
   report: Report,
 ) -> tuple[Source, list[int]]:
-  """Writes every dialog, cut to `cuts.length`; returns also the lengths of the training dialogs."""
+  """Writes every dialog that `cuts` keeps, cut to `cuts.length`; returns also the lengths of the training dialogs."""
   source, lengths = Source(folder, 'dialogs'), []
   dtype = records.token_dtype(encoder.vocab_size)
   for origin, record in dialogs:
@@ -104,7 +111,8 @@ def write_dialogs(
     except InputError as error:
       raise InputError(f'{origin}: {error}') from error
     meta = record.get('meta')
-    cuts.add(origin, name, str(meta.get('k', '?')) if isinstance(meta, dict) else '?', mask)
+    if not cuts.add(origin, name, str(meta.get('k', '?')) if isinstance(meta, dict) else '?', mask):
+      continue
     content = json.dumps([[message['role'], message['content']] for message in record['messages']])
     split = 'held_out' if is_held_out(content, held_out) else 'train'
     dialog = records.Dialog(ids[: cuts.length], mask[: cuts.length], name)

@@ -11,8 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
-from fastwarc.warc import ArchiveIterator, WarcRecordType
-
+from skillmix_jax.data.warc import read_records
 from skillmix_jax.errors import InputError
 
 TFDS_PREFIX = 'tfds:'
@@ -91,22 +90,21 @@ def wet(pattern: str, languages: Collection[str], counts: Counter) -> Iterator[s
       left out and counted in 'skipped_other_language'.
   """
   for file in _matches(pattern, '--wet'):
-    num_records = 0
-    with open(file, 'rb') as stream:
-      try:
-        for record in ArchiveIterator(stream, record_types=WarcRecordType.conversion):
+    num_records = num_pages = 0
+    try:
+      with open(file, 'rb') as stream:
+        for record in read_records(stream):
           num_records += 1
-          length = record.content_length
-          payload = record.reader.read()
-          if len(payload) < length:
-            raise InputError(f'{file}: record {num_records} is cut off; fetch the file again')
-          if _wanted(record.headers.get('WARC-Identified-Content-Language'), languages, counts):
-            yield payload.decode('utf-8', 'replace')
-      except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-          raise
-        raise InputError(f'{file}: record {num_records + 1} is not WARC ({error}); fetch the file again') from error
-    if not num_records:
+          if record.headers.get('warc-type') != 'conversion':
+            continue
+          num_pages += 1
+          if _wanted(record.headers.get('warc-identified-content-language'), languages, counts):
+            yield record.content.decode('utf-8', 'replace')
+    except OSError as error:
+      raise InputError(f'cannot read {file}: {error.strerror}') from error
+    except ValueError as error:
+      raise InputError(f'{file}: record {num_records + 1} is damaged ({error}); fetch the file again') from error
+    if not num_pages:
       raise InputError(f'{file} holds no WET records (WARC-Type: conversion)')
 
 

@@ -164,14 +164,14 @@ def check_tensors(folder: Path, like: Decoder) -> dict[str, Tensor]:
   return found
 
 
-@partial(jax.jit, static_argnames='transposed')
-def _as_ours(x, *, transposed: bool):
-  return (x.T if transposed else x).astype(jnp.float32)
+@partial(jax.jit, static_argnames=('transposed', 'dtype'))
+def _as_ours(x, *, transposed: bool, dtype):
+  return (x.T if transposed else x).astype(dtype)
 
 
 @partial(jax.jit, static_argnames='transposed', donate_argnums=0)
 def _put_layer(stack, x, layer, *, transposed: bool):
-  return jax.lax.dynamic_update_index_in_dim(stack, _as_ours(x, transposed=transposed), layer, 0)
+  return jax.lax.dynamic_update_index_in_dim(stack, _as_ours(x, transposed=transposed, dtype=stack.dtype), layer, 0)
 
 
 @partial(jax.jit, static_argnames=('transposed', 'dtype'))
@@ -195,7 +195,7 @@ def _place(tensor: Tensor, names: tuple, transposed: bool, mesh: jax.sharding.Me
 
 
 def load(folder: Path, like: Decoder, mesh: jax.sharding.Mesh) -> Decoder:
-  """Float32 weights of a Hugging Face folder, in the shardings of `like` (an abstract decoder) on the current mesh.
+  """The weights of a Hugging Face folder, in the dtypes and shardings of `like` (an abstract decoder) on the mesh.
 
   Layers are filled in one after the other: beside the arrays, the host holds the parts of one layer's matrix.
 
@@ -209,8 +209,8 @@ def load(folder: Path, like: Decoder, mesh: jax.sharding.Mesh) -> Decoder:
     names = leaf.sharding.spec
     names = (*names, *[None] * (leaf.ndim - len(names)))
     if not ours.startswith('blocks.'):
-      return _as_ours(_place(tensors[theirs], names, transposed, mesh), transposed=transposed)
-    zeros = jax.jit(lambda: jnp.zeros(leaf.shape, jnp.float32, out_sharding=leaf.sharding.spec))
+      return _as_ours(_place(tensors[theirs], names, transposed, mesh), transposed=transposed, dtype=leaf.dtype)
+    zeros = jax.jit(lambda: jnp.zeros(leaf.shape, leaf.dtype, out_sharding=leaf.sharding.spec))
     stack = zeros()
     for layer in range(leaf.shape[0]):
       x = _place(tensors[theirs.format(layer)], names[1:], transposed, mesh)

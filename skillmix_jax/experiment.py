@@ -1,0 +1,144 @@
+"""What a config and a workdir say together, resolved before anything is compiled: shared by the commands that train."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from skillmix_jax import workdir
+from skillmix_jax.checkpoint import steps_in
+from skillmix_jax.data.records import Data, open_data
+from skillmix_jax.errors import InputError
+from skillmix_jax.models import attention
+from skillmix_jax.models.config import Config
+from skillmix_jax.pretrained import is_here, open_source
+
+COMPUTATION = ('dtype', 'remat', 'attention')  # of model.*: how it is computed; the other keys are its shape
+
+
+def default_workdir(config_flag: str) -> Path:
+  """configs/llama13b.py:D12 -> runs/llama13b-D12."""
+  path, _, argument = config_flag.partition(':')
+  return Path('runs') / '-'.join(filter(None, (Path(path).stem, argument)))
+
+
+def check_numbers(config: ConfigDict):
+  """Raises InputError for a config of another command, and for a number that makes no sense by itself."""
+  flat = workdir.flatten(config.to_dict())
+  at_least_1 = ('steps', 'accumulation', 'log_every', 'checkpoint.every', 'held_out.every')
+  at_least_0 = ('data.dialogs', 'data.text_rows', 'held_out.rows', 'sample_every')
+  for name in (*at_least_1, *at_least_0, 'model.init_from', 'mesh.fsdp', 'loss.kind', 'optimizer.name'):
+    if name not in flat:
+      raise InputError(f'--config is no training config, it has no key {name}: take one such as configs/tiny.py')
+  for name in (*at_least_1, *at_least_0):
+    smallest = int(name in at_least_1)
+    if flat[name] < smallest:
+      raise InputError(f'{name}={flat[name]} must be at least {smallest}')
+  if config.data.dialogs + config.data.text_rows == 0:
+    raise InputError('data.dialogs=0 and data.text_rows=0: a step needs rows')
+  if config.sample_every and not config.sample_prompts:
+    raise InputError(f'sample_every={config.sample_every} needs prompts: give --config.sample_prompts=P.jsonl')
+
+
+def open_inputs(config: ConfigDict, folder: Path) -> Data:
+  """The data of a run, when its weights are here as well.
+
+  Raises:
+    InputError: something is missing; the line names all the commands that make it, in their order.
+  """
+  path, reference = config.data.path, config.model.init_from
+  if not path:
+    raise InputError('data.path is not set: give --config.data.path=DATA, a folder written by skillmix_jax.prepare')
+  way = config.get('made_by') or {'weights': '', 'data': '', 'before': ''}
+  missing, commands = [], []
+  if reference in way['weights'] and reference and not is_here(reference) and not steps_in(folder):
+    missing.append(reference)
+    commands.append(way['weights'])
+  if way['data'].endswith(f'--out={path}') and not Path(path).exists():
+    missing.append(path)
+    commands.append(way['data'])
+  if not missing:
+    return open_data(path)
+  steps = ' && '.join(commands)
+  before = f' ({way["before"]})' if way['before'] and path in missing else ''
+  raise InputError(f'not here yet: {", ".join(missing)}. First run: {steps}; then this command again{before}')
+
+
+def model_config(config: ConfigDict, data: Data, folder: Path) -> Config:
+  """The decoder of this run: its shape from model.init_from, else from the config and the data.
+
+  A run that goes on in `folder` has its shape there: what it once started from need not exist any more.
+  """
+  model = config.model.to_dict()
+  reference = model.pop('init_from')
+  model['attention'], note = attention.choose(model['attention'], jax.default_backend(), data.length, model['dtype'])
+  if note and jax.process_index() == 0:
+    print(note, file=sys.stderr, flush=True)
+  if reference:
+    if steps_in(folder):
+      saved = workdir.read_config(folder)
+      shape, identity = workdir.saved_model(saved), saved['data_identity']
+    else:
+      source = open_source(reference)
+      shape, identity = source.config, source.data_identity
+    workdir.check_same_data(reference, identity, data.manifest, ('tokenizer', 'template'))
+    cfg = of_weights(model, shape, reference)
+    if data.vocab_size > cfg.vocab_size or data.length > cfg.max_positions:
+      raise InputError(
+        f'{reference} has {cfg.vocab_size} tokens and {cfg.max_positions} positions, but the data in '
+        f'{config.data.path} has {data.vocab_size} tokens and rows of {data.length}: prepare it again to fit'
+      )
+    return cfg
+  model['vocab_size'] = data.vocab_size if model['vocab_size'] is None else model['vocab_size']
+  model['max_positions'] = data.length if model['max_positions'] is None else model['max_positions']
+  if data.vocab_size > model['vocab_size'] or data.length > model['max_positions']:
+    raise InputError(
+      f'model.vocab_size={model["vocab_size"]} and model.max_positions={model["max_positions"]} are too small for '
+      f'the data: {data.vocab_size} tokens, rows of {data.length}; leave them out and the data decides'
+    )
+  return Config(**model)
+
+
+def of_weights(model: dict, shape: Config, reference: str) -> Config:
+  """The shape of the weights that `reference` names, computed as the config's keys `model` say.
+
+  Raises:
+    InputError: the config gives another shape; a key that is None leaves it to the weights.
+  """
+  for name, value in model.items():
+    if name not in COMPUTATION and value is not None and value != getattr(shape, name):
+      theirs = getattr(shape, name)
+      raise InputError(
+        f'model.{name}={value}, but the weights of {reference} have {theirs}: give --config.model.{name}={theirs}, or '
+        'other weights'
+      )
+  return dataclasses.replace(shape, **{name: model[name] for name in COMPUTATION})
+
+
+def rows_of_step(needed: int, devices: int, accumulation: int) -> int:
+  """Rows of a batch, padding included: equally many for each of the devices that rows are split over, in each piece.
+
+  Raises:
+    InputError: there are fewer rows than devices.
+  """
+  if devices > needed:
+    raise InputError(
+      f'mesh.data * mesh.fsdp = {devices} devices, but a step has only {needed} rows: '
+      'raise data.dialogs or data.text_rows, or give devices to mesh.tensor'
+    )
+  piece = devices * accumulation
+  return -(-needed // piece) * piece
+
+
+def resolve(config: ConfigDict, cfg: Config, data: Data, folder: Path) -> dict:
+  """What W/config.json records: the config, the model's shape, the data's identity, how held-out rows are chosen.
+
+  A run of an earlier version that goes on in `folder` keeps its held-out rows, the first of each source.
+  """
+  resolved = config.to_dict() | {'data_identity': workdir.data_identity(data.manifest)}
+  resolved['model'] = {'init_from': config.model.init_from} | cfg.__dict__
+  chosen = workdir.read_config(folder).get('held_out', {}).get('chosen', 'first') if steps_in(folder) else 'spread'
+  resolved['held_out'] |= {'chosen': chosen}
+  return resolved
