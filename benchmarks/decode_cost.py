@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skillmix_jax.decode import CHUNK, Rule, Sampler, cache_bytes, extend, prefill, weight_bytes
+from skillmix_jax.batches import CHUNK, cache_bytes, weight_bytes
+from skillmix_jax.decode import Rule, Sampler, extend, prefill
 from skillmix_jax.mesh import make_mesh, place_batch
 from skillmix_jax.models import decoder
 from skillmix_jax.models.config import Config
@@ -64,7 +65,7 @@ def main(small: bool):
   mesh = make_mesh(1, 1, 1)
   for name, cfg in (SMALL if small else SHAPES).items():
     with jax.set_mesh(mesh):
-      sampler = Sampler(decoder.init(cfg, 0), cfg, mesh, eos_id=-1, consume=True)
+      sampler = Sampler(decoder.init(cfg, 0), cfg, mesh, eos_id=-1, batch_size=1, consume=True)
     for rows in (1, 64, 256):
       try:
         ours = milliseconds(sampler, cfg, rows, PROMPT)

@@ -106,7 +106,7 @@ class Local:
       checkpoint: `W`, `W@step` or a Hugging Face folder.
       temperature, top_p, max_tokens: None: .7, 1 and 512.
       template: instead of the one that the checkpoint was trained with.
-      batch_size: dialogs at a time, which is also what a kill may cost; None: as the memory allows.
+      batch_size: dialogs at a time, which is also what a kill may cost; None: see `fix_batch_size`.
 
     Raises:
       InputError: there is no such checkpoint, dtype or template.
@@ -127,8 +127,20 @@ class Local:
     self.prices: tuple[float, float] | None = (0.0, 0.0)
     self.writes, self.concurrency = self._model.is_main_process, 1
 
+  def fix_batch_size(self, request: Request, num: int, stored: int | None) -> int:
+    """Dialogs at a time, from now on.
+
+    Args:
+      request: the longest of round 2, with an empty answer of round 1.
+      num: requests of a round.
+      stored: that earlier replies were made with: it counts.
+    """
+    dialog = {'id': str(request.slot), 'messages': list(request.messages)}
+    ((_, ids),) = self._model.encode([dialog], self._max_tokens)
+    return self._model.fix_batch_size(len(ids) + self._max_tokens, num, self._max_tokens, stored)
+
   def ask(self, requests: Sequence[Request], on_reply: OnReply, on_error: OnError) -> None:
-    """See Endpoint; replies come in batches. A row's noise depends on the seed and its slot alone."""
+    """See Endpoint; replies come in batches, and depend on the seed, their slot and prompt, and the batch size."""
     slots = {str(request.slot): request for request in requests}
     dialogs = [{'id': name, 'messages': list(request.messages)} for name, request in slots.items()]
     num_prompt_tokens = {name: len(ids) for name, ids in self._model.encode(dialogs, self._max_tokens)}

@@ -24,7 +24,7 @@ from evals.estimate import Estimate, estimate_grading
 from evals.ledger import Slot, lock
 from evals.progress import money
 from evals.run import Run, open_run
-from evals.sample import SOME_FAILED, ask, stop_on_sigterm
+from evals.sample import SOME_FAILED, ask
 from evals.students import open_grader
 from evals.waves import Grader
 from skillmix_jax import command
@@ -110,7 +110,7 @@ def main() -> int:
     return 0
   if not (path / 'config.json').is_file():
     open_run(path)  # says what is wrong, and makes no folder
-  stop_on_sigterm()
+  command.stop_on_sigterm()
   with lock(path):
     run = open_run(path)
     endpoint = open_grader(FLAGS.grader, run.catalog, base_url=FLAGS.base_url, concurrency=FLAGS.concurrency)

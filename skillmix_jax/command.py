@@ -3,12 +3,13 @@
 import errno
 import inspect
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from skillmix_jax.errors import BAD_INPUT, INTERRUPTED, InputError
+from skillmix_jax.errors import BAD_INPUT, INTERRUPTED, PREEMPTED, InputError
 
 # What libraries that are not Python's own say as well, inside of errors of their own
 _DISK_FULL = os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT)
@@ -22,6 +23,11 @@ def _fail(message: object):
 def _help(main_module) -> str:
   own_flags = flags.FLAGS.module_help(main_module)
   return f'{inspect.getdoc(main_module)}\n\n{own_flags}'
+
+
+def stop_on_sigterm():
+  """A preempted job ends with the code that tells launchers to run it again; for commands that store as they go."""
+  signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(PREEMPTED))
 
 
 def run(main: Callable[[], int | None], config_flag: str | None = None):
