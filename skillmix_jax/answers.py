@@ -8,7 +8,6 @@ So a command that would add answers of another kind is refused, and one that goe
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 
 from skillmix_jax.batches import Prompt
 from skillmix_jax.errors import InputError
+from skillmix_jax.workdir import write_json
 
 FLAGS = ('template', 'dtype', 'temperature', 'top_p', 'max_new_tokens', 'seed', 'batch_size')
 
@@ -116,9 +116,7 @@ class Answers:
         file=sys.stderr, flush=True,
       )  # fmt: skip
     self._path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = self._settings_path.with_suffix('.tmp')
-    temporary.write_text(json.dumps({**settings, 'prompts': hashes}, indent=1) + '\n', encoding='utf-8')
-    os.replace(temporary, self._settings_path)
+    write_json(self._settings_path, {**settings, 'prompts': hashes})
 
   def open(self):
     """The file, to append to."""

@@ -38,6 +38,7 @@ from skillmix_jax.models import decoder
 from skillmix_jax.models.config import DTYPES, Config
 from skillmix_jax.pretrained import fingerprint, open_source
 from skillmix_jax.progress import Bar
+from skillmix_jax.workdir import write_json
 
 FLAGS = flags.FLAGS
 TRAINING_TOKENS = 256  # of an answer that `train` writes, at most
@@ -220,11 +221,12 @@ class TrainingSamples:
     if self._batch_size is None:
       num = len(self._prompts)
       self._batch_size = fitting_batch_size(self._cfg, mesh, self._longest, num, self._max_new_tokens)
+      if jax.process_index() == 0:
+        self._folder.mkdir(exist_ok=True)
+        write_json(self._settings, {'batch_size': self._batch_size})
     sampler = Sampler(params, self._cfg, mesh, self._encoder.eos_id, self._batch_size)
     answers = list(sampler.sample(self._prompts, temperature=0, top_p=1, max_new_tokens=self._max_new_tokens, seed=0))
     if jax.process_index() == 0:
-      self._folder.mkdir(exist_ok=True)
-      self._settings.write_text(json.dumps({'batch_size': self._batch_size}) + '\n')
       rows = (json.dumps(to_row(*answer, self._template, self._encoder), ensure_ascii=False) for answer in answers)
       (self._folder / f'{step}.jsonl').write_text(''.join(row + '\n' for row in rows), encoding='utf-8')
 

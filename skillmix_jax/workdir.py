@@ -83,7 +83,7 @@ def check_continues(workdir: Path, config: dict):
 
 def record_start(workdir: Path, config: dict, tokenizer: Path, devices: list[jax.Device]):
   """Writes config.json and tokenizer/, and adds this start to run.json."""
-  _write_json(workdir / 'config.json', config)
+  write_json(workdir / 'config.json', config)
   if not (workdir / 'tokenizer').exists():
     shutil.copytree(tokenizer, workdir / 'tokenizer')
   path = workdir / 'run.json'
@@ -96,10 +96,11 @@ def record_start(workdir: Path, config: dict, tokenizer: Path, devices: list[jax
     'packages': {name: importlib.metadata.version(name) for name in PACKAGES},
     'devices': {'kind': devices[0].device_kind, 'num': len(devices), 'processes': jax.process_count()},
   }
-  _write_json(path, {'starts': [*starts, start]})
+  write_json(path, {'starts': [*starts, start]})
 
 
-def _write_json(path: Path, value: dict):
+def write_json(path: Path, value: dict):
+  """Replaces the file at once: whoever reads it finds the old or the new one."""
   temporary = path.with_suffix('.tmp')
   temporary.write_text(json.dumps(value, indent=1) + '\n')
   os.replace(temporary, path)

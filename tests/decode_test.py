@@ -9,7 +9,7 @@ import pytest
 import torch
 from from_torch import our_config, to_ours, torch_model
 
-from skillmix_jax import decode
+from skillmix_jax import batches, decode
 from skillmix_jax.decode import Sampler
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import make_mesh, place_batch
@@ -172,6 +172,18 @@ def test_what_cannot_be_sampled_is_named():
   ):
     with pytest.raises(InputError, match=said):
       answer(sampler, [('p0', [1] * 50)], **numbers)
+
+
+def test_as_many_prompts_are_answered_at_a_time_as_fit(monkeypatch):
+  cfg, mesh = our_config(torch_model('llama')), make_mesh(2, 1, 1)
+  fitting = lambda longest=100, num=1000: batches.fitting_batch_size(cfg, mesh, longest, num, max_new_tokens=16)
+  assert (fitting(), fitting(num=5)) == (32, 6)  # no number is known; equally many for both devices
+  row_bytes = 2 * 2 * 2 * 16 * (128 + 16 + 16) * 4  # keys and values: layers x kv heads x head dim x slots x float32
+  for num_rows, rows in ((10, 20), (0, 2), (10**6, 256)):
+    monkeypatch.setattr(batches, 'free_bytes', lambda n=num_rows: 4 * cfg.num_params + 2 * n * row_bytes)
+    assert fitting() == rows
+  monkeypatch.setattr(batches, 'free_bytes', lambda: 4 * cfg.num_params + 20 * row_bytes)
+  assert fitting(num=5) == 6 and fitting(longest=129) < 20
 
 
 def test_the_cache_is_not_copied():
