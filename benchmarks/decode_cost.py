@@ -65,7 +65,7 @@ def main(small: bool):
   mesh = make_mesh(1, 1, 1)
   for name, cfg in (SMALL if small else SHAPES).items():
     with jax.set_mesh(mesh):
-      sampler = Sampler(decoder.init(cfg, 0), cfg, mesh, eos_id=-1, batch_size=1, consume=True)
+      sampler = Sampler(decoder.init(cfg, 0), cfg, mesh, eos_id=-1, consume=True)
     for rows in (1, 64, 256):
       try:
         ours = milliseconds(sampler, cfg, rows, PROMPT)

@@ -114,6 +114,7 @@ class Local:
     from skillmix_jax.sample import Model
 
     self._model = Model(checkpoint, dtype=dtype, template=template, batch_size=batch_size)
+    self._batch_size = batch_size
     self.model = f'checkpoint:{self._model.fingerprint}'
     self._temperature = 0.7 if temperature is None else float(temperature)
     self._top_p = 1.0 if top_p is None else float(top_p)
@@ -137,7 +138,9 @@ class Local:
     """
     dialog = {'id': str(request.slot), 'messages': list(request.messages)}
     ((_, ids),) = self._model.encode([dialog], self._max_tokens)
-    return self._model.fix_batch_size(len(ids) + self._max_tokens, num, self._max_tokens, stored)
+    longest = len(ids) + self._max_tokens
+    self._batch_size = self._model.choose_batch_size(longest, num, self._max_tokens, stored)
+    return self._batch_size
 
   def ask(self, requests: Sequence[Request], on_reply: OnReply, on_error: OnError) -> None:
     """See Endpoint; replies come in batches, and depend on the seed, their slot and prompt, and the batch size."""
@@ -152,7 +155,7 @@ class Local:
 
     rows = self._model.sample_dialogs(
       dialogs, temperature=self._temperature, top_p=self._top_p, max_new_tokens=self._max_tokens, seed=self._seed,
-      on_batch=next_batch,
+      batch_size=self._batch_size, on_batch=next_batch,
     )  # fmt: skip
     for row in rows:
       usage = {'prompt_tokens': num_prompt_tokens[row['id']], 'completion_tokens': row['num_tokens']}

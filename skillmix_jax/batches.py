@@ -61,13 +61,13 @@ def cache_bytes(cfg: Config, num_slots: int) -> int:
   return 2 * cfg.num_layers * cfg.num_kv_heads * cfg.head_dim * num_slots * jnp.dtype(cfg.dtype).itemsize
 
 
-def decode_mesh(cfg: Config) -> jax.sharding.Mesh:
+def decode_mesh(cfg: Config, free: int | None) -> jax.sharding.Mesh:
   """All devices as (data, 1, tensor): tensor is 1 where a copy of the weights fits, else as small as possible.
 
   Raises:
-    InputError: the weights do not fit.
+    InputError: the weights do not fit into `free` bytes of each device.
   """
-  free, tensor = free_bytes(), 1
+  tensor = 1
   while free is not None and weight_bytes(cfg) / tensor > REPLICATE_BELOW * free:
     tensor *= 2
     if jax.device_count() % tensor or cfg.num_kv_heads % tensor or cfg.ffn_dim % tensor or cfg.vocab_size % tensor:
@@ -78,13 +78,21 @@ def decode_mesh(cfg: Config) -> jax.sharding.Mesh:
   return make_mesh(-1, 1, tensor)
 
 
-def fitting_batch_size(cfg: Config, mesh: jax.sharding.Mesh, longest: int, num: int, max_new_tokens: int) -> int:
-  """How many of `num` prompts, the longest with so many tokens, are answered at a time: as many as fit.
+def fitting_batch_size(
+  cfg: Config, mesh: jax.sharding.Mesh, free: int | None, longest: int, num: int, max_new_tokens: int
+) -> int:
+  """How many prompts are answered at a time: as many as fit, and not more than there are.
 
-  It is asked before the weights are on the devices. Free memory is never quite the same twice: whoever wants the same
-  answers once more asks once and keeps the number.
+  Free memory is never quite the same twice: whoever wants the same answers once more asks once and keeps the number.
+
+  Args:
+    cfg, mesh: of the sampler.
+    free: bytes of each device before the weights are copied there; None: not known.
+    longest: tokens of the longest prompt.
+    num: of prompts.
+    max_new_tokens: of an answer.
   """
-  free, data, tensor = free_bytes(), mesh.shape['data'], mesh.shape['tensor']
+  data, tensor = mesh.shape['data'], mesh.shape['tensor']
   num_rows = CPU_ROWS
   if free is not None:
     row_bytes = cache_bytes(cfg, bucket(longest) + max_new_tokens + CHUNK) // tensor

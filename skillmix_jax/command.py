@@ -27,7 +27,12 @@ def _help(main_module) -> str:
 
 def stop_on_sigterm():
   """A preempted job ends with the code that tells launchers to run it again; for commands that store as they go."""
-  signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(PREEMPTED))
+
+  def stop(number, frame):
+    print('SIGTERM: what came is stored; run the same command again', file=sys.stderr, flush=True)
+    sys.exit(PREEMPTED)
+
+  signal.signal(signal.SIGTERM, stop)
 
 
 def run(main: Callable[[], int | None], config_flag: str | None = None):

@@ -132,11 +132,9 @@ def extend(weights: Weights, cache, token_B, batch: dict, first, temperature, to
 
 
 class Sampler:
-  """Answers prompts in batches of one size."""
+  """Answers prompts in batches."""
 
-  def __init__(
-    self, params: Decoder, cfg: Config, mesh: jax.sharding.Mesh, eos_id: int, batch_size: int, consume: bool = False
-  ):
+  def __init__(self, params: Decoder, cfg: Config, mesh: jax.sharding.Mesh, eos_id: int, consume: bool = False):
     """Copies the weights.
 
     Args:
@@ -144,20 +142,20 @@ class Sampler:
       cfg: its config; the copy and the computation have cfg.dtype.
       mesh: of `decode_mesh`, or any whose fsdp is 1.
       eos_id: the token that ends an answer.
-      batch_size: prompts at a time, rounded up to equally many for each device; see batches.fitting_batch_size.
       consume: params are not needed any more; their memory is freed while they are copied.
     """
-    self._cfg, self._mesh, self._eos_id, self._num_rows = cfg, mesh, eos_id, rows_on(mesh, batch_size)
+    self._cfg, self._mesh, self._eos_id = cfg, mesh, eos_id
     self._weights = copy_weights(params, cfg, mesh, consume)
 
   def sample(
-    self, prompts: Sequence[Prompt], *, temperature: float, top_p: float, max_new_tokens: int, seed: int,
-    on_batch: Callable[[int, int, float], Any] | None = None,
+    self, prompts: Sequence[Prompt], *, batch_size: int, temperature: float, top_p: float, max_new_tokens: int,
+    seed: int, on_batch: Callable[[int, int, float], Any] | None = None,
   ) -> Iterator[Answer]:  # fmt: skip
     """Answers every prompt, the longest first.
 
     Args:
       prompts: (id, token ids) each; the ids are unique.
+      batch_size: prompts at a time, rounded up to equally many for each device; see batches.fitting_batch_size.
       temperature: 0 takes the likeliest token.
       top_p: a token is drawn from the likeliest that have this probability together.
       max_new_tokens: where an answer ends at the latest.
@@ -173,20 +171,20 @@ class Sampler:
     check_numbers(temperature, top_p, max_new_tokens)
     check_prompts(prompts, self._cfg, max_new_tokens)
     numbers = np.float32(temperature), np.float32(top_p)
-    return self._answers(prompts, numbers, Rule(temperature == 0, top_p < 1), max_new_tokens, seed, on_batch)
+    num_rows, rule = rows_on(self._mesh, batch_size), Rule(temperature == 0, top_p < 1)
+    return self._answers(prompts, num_rows, numbers, rule, max_new_tokens, seed, on_batch)
 
-  def _answers(self, prompts, numbers, rule, max_new_tokens, seed, on_batch):
-    for length, piece in batches(prompts, self._num_rows):
+  def _answers(self, prompts, num_rows, numbers, rule, max_new_tokens, seed, on_batch):
+    for length, piece in batches(prompts, num_rows):
       began = time.perf_counter()
-      new_BT = self._batch(piece, length, numbers, rule, max_new_tokens, seed)
+      new_BT = self._batch(piece, num_rows, length, numbers, rule, max_new_tokens, seed)
       answers = [(name, *self._cut(row)) for (name, _), row in zip(piece, new_BT)]
       yield from answers
       if on_batch is not None:
         on_batch(len(answers), sum(len(ids) for _, ids, _ in answers), time.perf_counter() - began)
 
-  def _batch(self, prompts, length, numbers, rule, max_new_tokens, seed) -> np.ndarray:
+  def _batch(self, prompts, num_rows, length, numbers, rule, max_new_tokens, seed) -> np.ndarray:
     """New tokens int32 [len(prompts), at most max_new_tokens]; what follows an end token means nothing."""
-    num_rows = self._num_rows
     rows = {
       'tokens': np.zeros((num_rows, length), np.int32),
       'lengths': np.ones(num_rows, np.int32),

@@ -27,8 +27,8 @@ from jax.experimental import multihost_utils
 
 from skillmix_jax import command, compile_cache
 from skillmix_jax.answers import Answers
-from skillmix_jax.batches import Prompt, decode_mesh, fitting_batch_size
-from skillmix_jax.data import chat, sources, tokenizer
+from skillmix_jax.batches import Prompt, decode_mesh, fitting_batch_size, free_bytes
+from skillmix_jax.data import chat, tokenizer
 from skillmix_jax.data.records import Data
 from skillmix_jax.decode import Sampler, check_numbers, check_prompts
 from skillmix_jax.errors import InputError
@@ -38,49 +38,11 @@ from skillmix_jax.models import decoder
 from skillmix_jax.models.config import DTYPES, Config
 from skillmix_jax.pretrained import fingerprint, open_source
 from skillmix_jax.progress import Bar
+from skillmix_jax.prompts import encode_dialogs, read_dialogs
 from skillmix_jax.workdir import write_json
 
 FLAGS = flags.FLAGS
 TRAINING_TOKENS = 256  # of an answer that `train` writes, at most
-
-
-def read_dialogs(path: Path) -> list[dict]:
-  """The prompts of a JSONL file.
-
-  Raises:
-    InputError: the file or a line is wrong; the message starts with FILE:LINE.
-  """
-  found: dict[str, str] = {}
-  dialogs = []
-  for origin, dialog in sources.dialogs([str(path)]):
-    if 'messages' not in dialog:
-      raise InputError(
-        f"{origin}: no 'messages', only {', '.join(sorted(dialog)) or 'nothing'}; a prompt is "
-        '{"id": "a", "messages": [{"role": "user", "content": "TEXT"}]}'
-      )
-    name = dialog.get('id')
-    if not isinstance(name, str) or not name:
-      raise InputError(f"{origin}: 'id' must be a text that is not empty, not {name!r}")
-    if name in found:
-      raise InputError(f'{origin}: id {name!r} stands at {found[name]} already')
-    try:
-      chat.check_messages(dialog['messages'], last='user')
-    except InputError as error:
-      raise InputError(f'{origin}: {error}') from None
-    found[name] = origin
-    dialogs.append(dialog)
-  return dialogs
-
-
-def encode_dialogs(dialogs: Sequence[dict], template: str, encoder: tokenizer.Tokenizer) -> list[Prompt]:
-  """(id, token ids) of each; raises InputError naming the dialog whose roles are out of order."""
-  prompts = []
-  for dialog in dialogs:
-    try:
-      prompts.append((dialog['id'], chat.encode_prompt(template, encoder, dialog['messages']).tolist()))
-    except InputError as error:
-      raise InputError(f'prompt {dialog["id"]!r}: {error}') from None
-  return prompts
 
 
 def to_row(name: str, ids: list[int], reason: str, template: str, encoder: tokenizer.Tokenizer) -> dict[str, Any]:
@@ -96,7 +58,7 @@ class Model:
     config: the decoder, in the dtype that it is computed in.
     is_main_process: of several processes that answer together, the one that keeps the answers.
     fingerprint: of the weights, see pretrained.fingerprint.
-    batch_size: prompts at a time; None until it is known, see `fix_batch_size`.
+    batch_size: prompts at a time, as asked for; None: see `choose_batch_size`.
     settings: what answers depend on besides prompt, id and numbers of sampling, for answers.Answers.
   """
 
@@ -109,7 +71,7 @@ class Model:
       checkpoint: `W`, `W@step` or a Hugging Face folder.
       dtype: of the computation.
       template: instead of the one that the checkpoint was trained with.
-      batch_size: prompts at a time; None: as `fix_batch_size` finds.
+      batch_size: prompts at a time; None: see `choose_batch_size`.
 
     Raises:
       InputError: there is no such checkpoint, dtype or template.
@@ -140,8 +102,8 @@ class Model:
     check_prompts(prompts, self.config, max_new_tokens)
     return prompts
 
-  def fix_batch_size(self, longest: int, num: int, max_new_tokens: int, stored: int | None = None) -> int:
-    """Decides how many prompts are answered at a time, from now on; the same number on every process.
+  def choose_batch_size(self, longest: int, num: int, max_new_tokens: int, stored: int | None = None) -> int:
+    """How many prompts to answer at a time; the same number on every process.
 
     Args:
       longest: tokens of the longest prompt that will come.
@@ -149,19 +111,22 @@ class Model:
       max_new_tokens: of an answer.
       stored: that earlier answers were made with; it counts, so that later ones do not differ from them.
     """
-    fitting = fitting_batch_size(self.config, self._mesh, longest, num, max_new_tokens)
-    chosen = np.int64(stored or self.batch_size or fitting)
-    self.batch_size = int(multihost_utils.broadcast_one_to_all(chosen))
+    fitting = fitting_batch_size(self.config, self._mesh, self._free, longest, num, max_new_tokens)
     if stored and 2 * stored <= fitting and self.is_main_process:
       print(
         f'note: {stored} prompts at a time, as with the first answers; {fitting} would fit if all began anew elsewhere',
         file=sys.stderr, flush=True,
       )  # fmt: skip
-    return self.batch_size
+    chosen = np.int64(stored or self.batch_size or fitting)
+    return int(multihost_utils.broadcast_one_to_all(chosen))
+
+  @functools.cached_property
+  def _free(self) -> int | None:
+    return free_bytes()  # first asked for before the weights are read
 
   @functools.cached_property
   def _mesh(self) -> jax.sharding.Mesh:
-    return decode_mesh(self.config)
+    return decode_mesh(self.config, self._free)
 
   @property
   def mesh(self) -> str:
@@ -171,7 +136,7 @@ class Model:
 
   def sample_dialogs(
     self, dialogs: Sequence[dict], *, temperature: float, top_p: float = 1.0, max_new_tokens: int = 512, seed: int = 0,
-    on_batch: Callable[[int, int, float], Any] | None = None,
+    batch_size: int | None = None, on_batch: Callable[[int, int, float], Any] | None = None,
   ) -> Iterator[dict]:  # fmt: skip
     """Answers {'id', 'answer', 'num_tokens', 'finish_reason'} of dialogs {'id', 'messages'}; see Sampler.sample.
 
@@ -180,12 +145,13 @@ class Model:
     """
     check_numbers(temperature, top_p, max_new_tokens)
     prompts = self.encode(dialogs, max_new_tokens)
-    if self.batch_size is None and prompts:
-      self.fix_batch_size(max(len(ids) for _, ids in prompts), len(prompts), max_new_tokens)
-    sampler = self._load()
-    answers = sampler.sample(
-      prompts, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed, on_batch=on_batch
-    )
+    if batch_size is None:
+      longest = max((len(ids) for _, ids in prompts), default=1)
+      batch_size = self.choose_batch_size(longest, max(1, len(prompts)), max_new_tokens)
+    answers = self._load().sample(
+      prompts, batch_size=batch_size, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed,
+      on_batch=on_batch,
+    )  # fmt: skip
     return (to_row(*answer, self._template, self._encoder) for answer in answers)
 
   def _load(self) -> Sampler:
@@ -195,7 +161,7 @@ class Model:
         matrices = lambda x: jax.ShapeDtypeStruct(x.shape, cfg.dtype if x.ndim > 2 else x.dtype, sharding=x.sharding)
         like = jax.tree.map(matrices, decoder.abstract(cfg))
         params = self._source.load(like, mesh)
-      self._sampler = Sampler(params, cfg, mesh, self._encoder.eos_id, self.batch_size or 1, consume=True)
+      self._sampler = Sampler(params, cfg, mesh, self._encoder.eos_id, consume=True)
     return self._sampler
 
 
@@ -217,15 +183,20 @@ class TrainingSamples:
 
   def write(self, step: int, params: decoder.Decoder):
     """Answers all prompts into samples/<step>.jsonl; the batch size is that of the first time."""
-    mesh = decode_mesh(self._cfg)
+    free = free_bytes()
+    mesh = decode_mesh(self._cfg, free)
     if self._batch_size is None:
       num = len(self._prompts)
-      self._batch_size = fitting_batch_size(self._cfg, mesh, self._longest, num, self._max_new_tokens)
+      self._batch_size = fitting_batch_size(self._cfg, mesh, free, self._longest, num, self._max_new_tokens)
       if jax.process_index() == 0:
         self._folder.mkdir(exist_ok=True)
         write_json(self._settings, {'batch_size': self._batch_size})
-    sampler = Sampler(params, self._cfg, mesh, self._encoder.eos_id, self._batch_size)
-    answers = list(sampler.sample(self._prompts, temperature=0, top_p=1, max_new_tokens=self._max_new_tokens, seed=0))
+    sampler = Sampler(params, self._cfg, mesh, self._encoder.eos_id)
+    answers = list(
+      sampler.sample(
+        self._prompts, batch_size=self._batch_size, temperature=0, top_p=1, max_new_tokens=self._max_new_tokens, seed=0
+      )
+    )
     if jax.process_index() == 0:
       rows = (json.dumps(to_row(*answer, self._template, self._encoder), ensure_ascii=False) for answer in answers)
       (self._folder / f'{step}.jsonl').write_text(''.join(row + '\n' for row in rows), encoding='utf-8')
@@ -235,7 +206,7 @@ def sample(
   model: Model, prompts: Path, answers: Path, *, temperature: float, top_p: float, max_new_tokens: int, seed: int
 ):
   """Answers the prompts of a file into another; raises InputError before anything is compiled."""
-  numbers = {'temperature': temperature, 'top_p': top_p, 'max_new_tokens': max_new_tokens, 'seed': seed}
+  numbers = dict[str, Any](temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)
   check_numbers(temperature, top_p, max_new_tokens)
   dialogs = read_dialogs(prompts)
   encoded = model.encode(dialogs, max_new_tokens)
@@ -248,9 +219,9 @@ def sample(
     if not todo:
       return
     longest = max(len(ids) for _, ids in encoded)
-    model.fix_batch_size(longest, len(encoded), max_new_tokens, done.batch_size)
+    numbers['batch_size'] = model.choose_batch_size(longest, len(encoded), max_new_tokens, done.batch_size)
     if model.is_main_process:  # the others answer along and write nothing
-      done.bind({**model.settings, 'mesh': model.mesh, **numbers, 'batch_size': model.batch_size}, encoded)
+      done.bind({**model.settings, 'mesh': model.mesh, **numbers}, encoded)
     _append(model, todo, done, numbers)
 
 
