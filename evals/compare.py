@@ -6,7 +6,8 @@
 Each run is compared with every one before it: the later minus the earlier, for every setting and k in which they share
 combinations. The p values are exact (McNemar for 0/1, sign flips for shares) and corrected (Holm) over all contrasts
 that are asked for, so ask for what you want to know. With --train_data, the files that a student was trained on, a
-verdict is refused when the only grader is of the family that wrote them.
+verdict is refused when the only grader is of the family that wrote them. Students that were sampled with another
+temperature, top_p or max_tokens are not compared.
 """
 
 import itertools

@@ -95,7 +95,7 @@ def _define_flags():
   flags.DEFINE_boolean('dry_run', False, 'only say what would be asked and what it would cost')
   flags.DEFINE_string('template', None, 'of a checkpoint, instead of the one that it was trained with')
   flags.DEFINE_enum('dtype', 'bfloat16', ('float32', 'bfloat16'), 'of a checkpoint')
-  flags.DEFINE_integer('batch_size', None, 'prompts at a time; default: as the memory allows')
+  flags.DEFINE_integer('batch_size', None, 'prompts of a checkpoint at a time; default: as fit, kept with the run')
 
 
 def main() -> int:
