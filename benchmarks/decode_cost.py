@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from skillmix_jax import memory
-from skillmix_jax.decode import CHUNK, Rule, Sampler, cache_bytes, extend, prefill, weight_bytes
+from skillmix_jax.batches import CHUNK, cache_bytes, weight_bytes
+from skillmix_jax.decode import Rule, Sampler, extend, prefill
 from skillmix_jax.mesh import make_mesh, place_batch
 from skillmix_jax.models import decoder
 from skillmix_jax.models.config import Config

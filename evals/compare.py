@@ -6,7 +6,8 @@
 Each run is compared with every one before it: the later minus the earlier, for every setting and k in which they share
 combinations. The p values are exact (McNemar for 0/1, sign flips for shares) and corrected (Holm) over all contrasts
 that are asked for, so ask for what you want to know. With --train_data, the files that a student was trained on, a
-verdict is refused when the only grader is of the family that wrote them.
+verdict is refused when the only grader is of the family that wrote them. Students that were sampled with another
+temperature, top_p or max_tokens are not compared.
 """
 
 import itertools
@@ -34,7 +35,7 @@ def load(path: Path) -> Graded:
     raise InputError(f'{path} has no votes yet: run evals.grade first')
   rows = list(grades.build(run, grader))
   names = sorted({row['grader'] for row in rows if row['grader']})
-  return Graded(path.name, rows, run.settings.generations, ', '.join(names), family(grader.model))
+  return Graded(path.name, rows, run.settings.generations, ', '.join(names), family(grader.model), run.student.params)
 
 
 def check_same_grader(runs: Sequence[Graded]):
@@ -44,6 +45,22 @@ def check_same_grader(runs: Sequence[Graded]):
       raise InputError(
         f'{runs[0].name} was graded by {runs[0].grader} and {run.name} by {run.grader}: marks of two graders are not '
         'comparable; grade both with the same one'
+      )
+
+
+def check_same_sampling(runs: Sequence[Graded]):
+  """Raises InputError where two students wrote with different settings."""
+  first = contrasts.sent(runs[0])
+  for run in runs[1:]:
+    other = contrasts.sent(run)
+    if names := [name for name in first if first[name] != other[name]]:
+      say = lambda values: ' '.join(
+        f'--config.student.{name}={values[name]}' if values[name] is not None else f'no {name} (what the server takes)'
+        for name in names
+      )
+      raise InputError(
+        f'{runs[0].name} was written with {say(first)} and {run.name} with {say(other)}: such students are not '
+        'comparable; sample one of them again, into another --run, with the settings of the other'
       )
 
 
@@ -75,6 +92,7 @@ def main():
   ks = parse_ks(FLAGS.ks)
   runs = [load(Path(path)) for path in FLAGS.runs]
   check_same_grader(runs)
+  check_same_sampling(runs)
   found = find(runs, FLAGS.metric, FLAGS.settings, ks)
   writers = training_data.read(FLAGS.train_data).families if FLAGS.train_data else frozenset()
   tables.print_contrasts(contrasts.decide(found, contrasts.refusal(runs, writers)))

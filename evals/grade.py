@@ -27,7 +27,7 @@ from evals.replies.progress import money
 from evals.replies.run import Run, open_run
 from evals.replies.waves import Grader
 from evals.results import grades
-from evals.sample import SOME_FAILED, ask, stop_on_sigterm
+from evals.sample import SOME_FAILED, ask
 from evals.students import open_grader
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
@@ -112,7 +112,7 @@ def main() -> int:
     return 0
   if not (path / 'config.json').is_file():
     open_run(path)  # says what is wrong, and makes no folder
-  stop_on_sigterm()
+  command.stop_on_sigterm()
   with lock(path):
     run = open_run(path)
     endpoint = open_grader(FLAGS.grader, run.catalog, base_url=FLAGS.base_url, concurrency=FLAGS.concurrency)

@@ -50,8 +50,9 @@ class Report:
     """As contrasts need it."""
     name = self.grader.model if self.grader else ''
     return Graded(
-      self.run.path.name, self.rows, self.run.settings.generations, self.metrics['grader'], graders.family(name)
-    )
+      self.run.path.name, self.rows, self.run.settings.generations, self.metrics['grader'], graders.family(name),
+      self.run.student.params,
+    )  # fmt: skip
 
 
 def spent(run: Run) -> dict[str, Any]:
@@ -131,11 +132,11 @@ def raw_replies(report: Report) -> Callable[[str, int], dict[str, Any]]:
 
 
 def find_contrasts(reports: Sequence[Report], data: TrainingData | None) -> list[Contrast]:
-  """Every run minus every one before it that the same grader marked; full marks."""
+  """Every run minus every one before it that the same grader marked and that was sampled alike; full marks."""
   graded = [report.graded for report in reports if report.grader]
   found = []
   for earlier, later in itertools.combinations(graded, 2):
-    if earlier.grader == later.grader:
+    if earlier.grader == later.grader and contrasts.sent(earlier) == contrasts.sent(later):
       found += contrasts.contrast(later, earlier, 'ratio_of_full_marks')
   return contrasts.decide(found, contrasts.refusal(graded, data.families if data else ())) if found else []
 

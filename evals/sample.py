@@ -11,7 +11,7 @@ missing; more combinations, settings, ks or generations extend the run. Then gra
     python -m evals.grade --run=runs/d123 --grader=openai:MODEL
 """
 
-import signal
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -22,14 +22,14 @@ from evals.questions.paper_tables import parse_row
 from evals.questions.settings import Settings, from_config
 from evals.replies import run as runs
 from evals.replies import waves
-from evals.replies.endpoints import Endpoint, collect
+from evals.replies.endpoints import Endpoint, Local, collect
 from evals.replies.estimate import estimate_sampling
 from evals.replies.ledger import Request, lock
 from evals.replies.progress import Wave
 from evals.replies.run import Run, Student
 from evals.students import open_student
 from skillmix_jax import command
-from skillmix_jax.errors import PREEMPTED, InputError
+from skillmix_jax.errors import InputError
 
 FLAGS = flags.FLAGS
 SOME_FAILED = 1  # exit code: what came is stored, the same command asks for the rest
@@ -78,9 +78,12 @@ def warn_of_few(settings: Settings, run: Run):
         print(f'{setting}, k={k}: there are only {have} combinations, not {wanted}; each is used once', file=sys.stderr)
 
 
-def stop_on_sigterm():
-  """A preempted job ends with the code that tells launchers to run it again; what came is stored."""
-  signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(PREEMPTED))
+def fix_batch_size(run: Run, endpoint: Local) -> Student:
+  """The student with how many texts it writes at a time: as many as the run began with, else what fits."""
+  seconds = waves.unanswered_seconds(run)
+  longest = max(seconds, key=lambda request: sum(len(message['content']) for message in request.messages))
+  batch_size = endpoint.fix_batch_size(longest, len(seconds), run.student.batch_size)
+  return dataclasses.replace(run.student, batch_size=batch_size)
 
 
 def _define_flags():
@@ -92,7 +95,7 @@ def _define_flags():
   flags.DEFINE_boolean('dry_run', False, 'only say what would be asked and what it would cost')
   flags.DEFINE_string('template', None, 'of a checkpoint, instead of the one that it was trained with')
   flags.DEFINE_enum('dtype', 'bfloat16', ('float32', 'bfloat16'), 'of a checkpoint')
-  flags.DEFINE_integer('batch_size', None, 'prompts at a time; default: as the memory allows')
+  flags.DEFINE_integer('batch_size', None, 'prompts of a checkpoint at a time; default: as fit, kept with the run')
 
 
 def main() -> int:
@@ -105,13 +108,16 @@ def main() -> int:
     FLAGS.student, settings, base_url=FLAGS.base_url, concurrency=FLAGS.concurrency, dtype=FLAGS.dtype,
     template=FLAGS.template, batch_size=FLAGS.batch_size, dry_run=FLAGS.dry_run,
   )  # fmt: skip
-  student = Student(FLAGS.student, endpoint.model, endpoint.params)
+  is_local = isinstance(endpoint, Local)
+  student = Student(FLAGS.student, endpoint.model, endpoint.params, FLAGS.batch_size if is_local else None)
   if FLAGS.dry_run:
     run = runs.preview(path, settings, student)
     warn_of_few(settings, run)
     print(f'to sample: {estimate_sampling(run).describe(endpoint.prices, FLAGS.concurrency)}')
     return 0
-  stop_on_sigterm()
+  command.stop_on_sigterm()
+  if isinstance(endpoint, Local):
+    student = fix_batch_size(runs.preview(path, settings, student), endpoint)
   if not endpoint.writes:  # another process of this sampling stores what both answer
     return SOME_FAILED if sample(runs.preview(path, settings, student), endpoint) else 0
   with lock(path):

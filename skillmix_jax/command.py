@@ -4,13 +4,14 @@ import errno
 import inspect
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
 from skillmix_jax import config_flag as config_flags
-from skillmix_jax.errors import BAD_INPUT, INTERRUPTED, InputError
+from skillmix_jax.errors import BAD_INPUT, INTERRUPTED, PREEMPTED, InputError
 
 # What libraries that are not Python's own say as well, inside of errors of their own
 _DISK_FULL = os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT)
@@ -39,6 +40,16 @@ def _without_repr(error: Exception) -> str:
 def _help(main_module) -> str:
   own_flags = flags.FLAGS.module_help(main_module)
   return f'{inspect.getdoc(main_module)}\n\n{own_flags}'
+
+
+def stop_on_sigterm():
+  """A preempted job ends with the code that tells launchers to run it again; for commands that store as they go."""
+
+  def stop(number, frame):
+    print('SIGTERM: what came is stored; run the same command again', file=sys.stderr, flush=True)
+    sys.exit(PREEMPTED)
+
+  signal.signal(signal.SIGTERM, stop)
 
 
 def run(main: Callable[[], int | None], config_flag: str | None = None):

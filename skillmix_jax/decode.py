@@ -2,7 +2,8 @@
 
 The weights are a copy in the compute dtype, whole on every device or split over 'tensor', never over 'fsdp': a split
 over fsdp would send all weights over the network for every token. A row's noise depends on the seed, the row's id
-and the number of the token alone, so neither batch size, order, devices nor a restart change an answer.
+and the number of the token alone; the shapes that it is computed in on its own length and the batch size (batches.py).
+So its neighbours, the order and a restart change no answer.
 
 The cache goes round the loop over tokens as its carry, donated, and is updated in place.
 
@@ -18,21 +19,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 
+from skillmix_jax.batches import CHUNK, Prompt, batches, rows_on
 from skillmix_jax.errors import InputError
-from skillmix_jax.mesh import make_mesh, place_batch, spec
+from skillmix_jax.mesh import place_batch, spec
 from skillmix_jax.models.cached import Weights, copy_weights, read_prompts, read_token
 from skillmix_jax.models.config import Config
 from skillmix_jax.models.decoder import Decoder
 
-CHUNK = 16  # tokens a call: the host looks for ended rows, and waits for the device, once a chunk
-SMALLEST_BUCKET = 32
-MOST_ROWS = 128  # of one device, by default
-CPU_ROWS = 32  # where the memory is not known
-REPLICATE_BELOW = 0.6  # of a device's free memory: weights that take less are held whole
+TEMPERATURES = 1e-3, 1e3  # beyond these, logits in float32 are all equal or infinite
 
-Prompt = tuple[str, Sequence[int]]
 Answer = tuple[str, list[int], str]
 
 
@@ -41,41 +37,6 @@ class Rule(NamedTuple):
 
   greedy: bool
   nucleus: bool  # top-p below 1
-
-
-def free_bytes() -> int | None:
-  """Free memory of a device, the same number on every process; None where the device does not say (CPU)."""
-  stats = jax.local_devices()[0].memory_stats()
-  if not stats or 'bytes_limit' not in stats:
-    return None
-  return int(multihost_utils.broadcast_one_to_all(np.int64(stats['bytes_limit'] - stats['bytes_in_use'])))
-
-
-def weight_bytes(cfg: Config) -> int:
-  """Bytes of the copy that is sampled from."""
-  return cfg.num_params * jnp.dtype(cfg.dtype).itemsize
-
-
-def cache_bytes(cfg: Config, num_slots: int) -> int:
-  """Bytes of the keys and values of one row."""
-  return 2 * cfg.num_layers * cfg.num_kv_heads * cfg.head_dim * num_slots * jnp.dtype(cfg.dtype).itemsize
-
-
-def decode_mesh(cfg: Config) -> jax.sharding.Mesh:
-  """All devices as (data, 1, tensor): tensor is 1 where a copy of the weights fits, else as small as possible.
-
-  Raises:
-    InputError: the weights do not fit.
-  """
-  free, tensor = free_bytes(), 1
-  while free is not None and weight_bytes(cfg) / tensor > REPLICATE_BELOW * free:
-    tensor *= 2
-    if jax.device_count() % tensor or cfg.num_kv_heads % tensor or cfg.ffn_dim % tensor or cfg.vocab_size % tensor:
-      raise InputError(
-        f'{weight_bytes(cfg) / 2**30:.1f} GiB of weights do not fit on {jax.device_count()} devices with '
-        f'{free / 2**30:.1f} GiB free each: use more devices, or --dtype=bfloat16'
-      )
-  return make_mesh(-1, 1, tensor)
 
 
 def _keep_top_p(logits_BV, top_p):
@@ -170,21 +131,10 @@ def extend(weights: Weights, cache, token_B, batch: dict, first, temperature, to
   return token_B, jax.reshard(new_CB, spec(None, None)), cache
 
 
-def bucket(length: int) -> int:
-  """The length that prompts of this length are padded to: 32, 48, 64, 96, 128, ... so that shapes are few."""
-  size = SMALLEST_BUCKET
-  while size < length:
-    size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
-  return size
-
-
 class Sampler:
-  """Answers prompts in batches of one size."""
+  """Answers prompts in batches."""
 
-  def __init__(
-    self, params: Decoder, cfg: Config, mesh: jax.sharding.Mesh, eos_id: int, batch_size: int | None = None,
-    consume: bool = False,
-  ):  # fmt: skip
+  def __init__(self, params: Decoder, cfg: Config, mesh: jax.sharding.Mesh, eos_id: int, consume: bool = False):
     """Copies the weights.
 
     Args:
@@ -192,25 +142,25 @@ class Sampler:
       cfg: its config; the copy and the computation have cfg.dtype.
       mesh: of `decode_mesh`, or any whose fsdp is 1.
       eos_id: the token that ends an answer.
-      batch_size: prompts at a time, rounded up to equally many for each device; None: as the free memory allows.
       consume: params are not needed any more; their memory is freed while they are copied.
     """
-    self._cfg, self._mesh, self._eos_id, self._batch_size = cfg, mesh, eos_id, batch_size
+    self._cfg, self._mesh, self._eos_id = cfg, mesh, eos_id
     self._weights = copy_weights(params, cfg, mesh, consume)
 
   def sample(
-    self, prompts: Sequence[Prompt], *, temperature: float, top_p: float, max_new_tokens: int, seed: int,
-    on_batch: Callable[[int, int, float], Any] | None = None,
+    self, prompts: Sequence[Prompt], *, batch_size: int, temperature: float, top_p: float, max_new_tokens: int,
+    seed: int, on_batch: Callable[[int, int, float], Any] | None = None,
   ) -> Iterator[Answer]:  # fmt: skip
-    """Answers every prompt, the longest first: what does not fit in memory is known at once.
+    """Answers every prompt, the longest first.
 
     Args:
       prompts: (id, token ids) each; the ids are unique.
+      batch_size: prompts at a time, rounded up to equally many for each device; see batches.fitting_batch_size.
       temperature: 0 takes the likeliest token.
       top_p: a token is drawn from the likeliest that have this probability together.
       max_new_tokens: where an answer ends at the latest.
       seed: of the noise.
-      on_batch: called behind each batch with the number of its answers and new tokens, and its seconds.
+      on_batch: called after each batch with the number of its answers and new tokens, and its seconds.
 
     Returns:
       An iterator of (id, new ids, 'stop' or 'length'); the ids end with eos_id where the reason is 'stop'.
@@ -221,36 +171,20 @@ class Sampler:
     check_numbers(temperature, top_p, max_new_tokens)
     check_prompts(prompts, self._cfg, max_new_tokens)
     numbers = np.float32(temperature), np.float32(top_p)
-    return self._answers(prompts, numbers, Rule(temperature == 0, top_p < 1), max_new_tokens, seed, on_batch)
+    num_rows, rule = rows_on(self._mesh, batch_size), Rule(temperature == 0, top_p < 1)
+    return self._answers(prompts, num_rows, numbers, rule, max_new_tokens, seed, on_batch)
 
-  def _answers(self, prompts, numbers, rule, max_new_tokens, seed, on_batch):
-    if not prompts:
-      return
-    prompts = sorted(prompts, key=lambda prompt: -len(prompt[1]))
-    num_rows = self._num_rows(prompts, max_new_tokens)
-    for start in range(0, len(prompts), num_rows):
+  def _answers(self, prompts, num_rows, numbers, rule, max_new_tokens, seed, on_batch):
+    for length, piece in batches(prompts, num_rows):
       began = time.perf_counter()
-      piece = prompts[start : start + num_rows]
-      new_BT = self._batch(piece, num_rows, numbers, rule, max_new_tokens, seed)
+      new_BT = self._batch(piece, num_rows, length, numbers, rule, max_new_tokens, seed)
       answers = [(name, *self._cut(row)) for (name, _), row in zip(piece, new_BT)]
       yield from answers
       if on_batch is not None:
         on_batch(len(answers), sum(len(ids) for _, ids, _ in answers), time.perf_counter() - began)
 
-  def _num_rows(self, prompts: Sequence[Prompt], max_new_tokens: int) -> int:
-    """Rows of a batch: a multiple of the devices on 'data'."""
-    cfg, data = self._cfg, self._mesh.shape['data']
-    num_rows = self._batch_size
-    if num_rows is None:
-      free = free_bytes()
-      row = cache_bytes(cfg, bucket(len(prompts[0][1])) + max_new_tokens + CHUNK) // self._mesh.shape['tensor']
-      # Half of the memory is left to reading the prompts.
-      num_rows = CPU_ROWS if free is None else data * max(1, min(MOST_ROWS, free // 2 // row))
-    return -(-min(num_rows, len(prompts)) // data) * data
-
-  def _batch(self, prompts, num_rows, numbers, rule, max_new_tokens, seed) -> np.ndarray:
-    """New tokens int32 [len(prompts), at most max_new_tokens]; what stands behind an end token means nothing."""
-    length = bucket(len(prompts[0][1]))
+  def _batch(self, prompts, num_rows, length, numbers, rule, max_new_tokens, seed) -> np.ndarray:
+    """New tokens int32 [len(prompts), at most max_new_tokens]; what follows an end token means nothing."""
     rows = {
       'tokens': np.zeros((num_rows, length), np.int32),
       'lengths': np.ones(num_rows, np.int32),
@@ -282,8 +216,9 @@ class Sampler:
 
 def check_numbers(temperature: float, top_p: float, max_new_tokens: int):
   """Raises InputError for numbers that make no sense."""
-  if not temperature >= 0:
-    raise InputError(f'temperature={temperature} must be at least 0 (0: the likeliest token)')
+  low, high = TEMPERATURES
+  if temperature != 0 and not low <= temperature <= high:
+    raise InputError(f'temperature={temperature} must be 0 (the likeliest token), or from {low:g} to {high:g}')
   if not 0 < top_p <= 1:
     raise InputError(f'top_p={top_p} must be above 0 and at most 1')
   if max_new_tokens < 1:

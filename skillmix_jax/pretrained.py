@@ -32,6 +32,7 @@ class Source(NamedTuple):
   tokenizer: Path  # its folder
   load: Callable[[Decoder, jax.sharding.Mesh], Decoder]  # takes an abstract decoder and the mesh
   files: Callable[[], dict[str, Path]]  # that hold the weights, by their names in the checkpoint's folder
+  name: str  # W@step, or the folder
 
 
 def open_source(reference: str) -> Source:
@@ -67,7 +68,7 @@ def open_folder(folder: Path, template: str | None) -> Source:
     'length': None,
   }
   files = lambda: {tensor.file.name: tensor.file for tensor in tensor_files.open_folder(folder).values()}
-  return Source(config, identity, folder, lambda like, mesh: hf.load(folder, like, mesh), files)
+  return Source(config, identity, folder, lambda like, mesh: hf.load(folder, like, mesh), files, str(folder))
 
 
 def _open_workdir(folder: Path, step: int) -> Source:
@@ -76,7 +77,8 @@ def _open_workdir(folder: Path, step: int) -> Source:
   weights = folder / FOLDER / str(step) / 'params'
   files = lambda: {str(path.relative_to(weights)): path for path in weights.rglob('*') if path.is_file()}
   workdir.open_tokenizer(folder, saved)
-  return Source(workdir.saved_model(saved), saved['data_identity'], folder / 'tokenizer', load, files)
+  config = workdir.saved_model(saved)
+  return Source(config, saved['data_identity'], folder / 'tokenizer', load, files, f'{folder}@{step}')
 
 
 def fingerprint(source: Source) -> str:

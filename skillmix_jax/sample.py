@@ -5,69 +5,44 @@
 
 A prompt is a line {"id", "messages": [..., {"role": "user", "content": TEXT}]}, an answer a line {"id", "answer",
 "num_tokens", "finish_reason"}: "stop", or "length" where --max_new_tokens cut it. Answers are appended batch by batch.
-The same command again samples only what the file does not answer yet, and ends with the same answers: the noise of an
-answer depends on --seed and its id alone. --temperature=0 takes the likeliest token.
+The same command again samples only what the file does not answer yet, and ends with the same answers: an answer depends
+on the checkpoint, its prompt, the flags, its id and the batch size, which is kept beside the file, in
+ANSWERS.settings.json; a command that differs in one of them is refused. --temperature=0 takes the likeliest token.
+SIGTERM and Ctrl-C keep what is answered and exit with 85 and 130: run the same command again.
 """
 
 import dataclasses
+import functools
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from absl import flags
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from jax.experimental import multihost_utils
 
-from skillmix_jax import command
-from skillmix_jax.data import chat, sources, tokenizer
+from skillmix_jax import command, compile_cache
+from skillmix_jax.answers import Answers
+from skillmix_jax.batches import Prompt, decode_mesh, fitting_batch_size, free_bytes
+from skillmix_jax.data import chat, tokenizer
 from skillmix_jax.data.records import Data
-from skillmix_jax.decode import Prompt, Sampler, check_numbers, check_prompts, decode_mesh
+from skillmix_jax.decode import Sampler, check_numbers, check_prompts
 from skillmix_jax.errors import InputError
+from skillmix_jax.lock import hold_together
 from skillmix_jax.mesh import explain_lost_process, initialize_distributed
 from skillmix_jax.models import attention, decoder
 from skillmix_jax.models.config import DTYPES, Config
 from skillmix_jax.pretrained import fingerprint, open_source
+from skillmix_jax.progress import Bar
+from skillmix_jax.prompts import encode_dialogs, read_dialogs
+from skillmix_jax.workdir import write_json
 
 FLAGS = flags.FLAGS
 TRAINING_TOKENS = 256  # of an answer that `train` writes, at most
-
-
-def read_dialogs(path: Path) -> list[dict]:
-  """The prompts of a JSONL file.
-
-  Raises:
-    InputError: the file or a line is wrong; the message starts with FILE:LINE.
-  """
-  found: dict[str, str] = {}
-  dialogs = []
-  for origin, dialog in sources.dialogs([str(path)]):
-    name = dialog.get('id')
-    if not isinstance(name, str) or not name:
-      raise InputError(f"{origin}: 'id' must be a text that is not empty, not {name!r}")
-    if name in found:
-      raise InputError(f'{origin}: id {name!r} stands at {found[name]} already')
-    try:
-      chat.check_messages(dialog.get('messages'), last='user')
-    except InputError as error:
-      raise InputError(f'{origin}: {error}') from None
-    found[name] = origin
-    dialogs.append(dialog)
-  return dialogs
-
-
-def encode_dialogs(dialogs: Sequence[dict], template: str, encoder: tokenizer.Tokenizer) -> list[Prompt]:
-  """(id, token ids) of each; raises InputError naming the dialog whose roles are out of order."""
-  prompts = []
-  for dialog in dialogs:
-    try:
-      prompts.append((dialog['id'], chat.encode_prompt(template, encoder, dialog['messages']).tolist()))
-    except InputError as error:
-      raise InputError(f'prompt {dialog["id"]!r}: {error}') from None
-  return prompts
 
 
 def to_row(name: str, ids: list[int], reason: str, template: str, encoder: tokenizer.Tokenizer) -> dict[str, Any]:
@@ -83,18 +58,20 @@ class Model:
     config: the decoder, in the dtype that it is computed in.
     is_main_process: of several processes that answer together, the one that keeps the answers.
     fingerprint: of the weights, see pretrained.fingerprint.
+    batch_size: prompts at a time, as asked for; None: see `choose_batch_size`.
+    settings: what answers depend on besides prompt, id and numbers of sampling, for answers.Answers.
   """
 
   def __init__(
     self, checkpoint: str, *, dtype: str = 'bfloat16', template: str | None = None, batch_size: int | None = None
   ):
-    """Looks at the checkpoint; weights are read when the first answer is asked for.
+    """Looks at the checkpoint; weights are read, and programs compiled or taken from the cache, with the first answer.
 
     Args:
       checkpoint: `W`, `W@step` or a Hugging Face folder.
       dtype: of the computation.
       template: instead of the one that the checkpoint was trained with.
-      batch_size: prompts at a time; None: as the memory allows.
+      batch_size: prompts at a time; None: see `choose_batch_size`.
 
     Raises:
       InputError: there is no such checkpoint, dtype or template.
@@ -109,12 +86,15 @@ class Model:
     if self._template not in chat.TEMPLATES:
       raise InputError(f'template={self._template!r} is not one of {", ".join(chat.TEMPLATES)}')
     self._encoder = tokenizer.load(self._source.tokenizer)
-    self._batch_size = batch_size
+    self.batch_size = batch_size
     self._sampler: Sampler | None = None
     initialize_distributed()
+    compile_cache.use_default()
     self.is_main_process = jax.process_index() == 0
     fastest, _ = attention.choose('auto', jax.default_backend(), None, dtype)  # of prompts of any length
     self.config: Config = dataclasses.replace(self._source.config, dtype=dtype, attention=fastest)
+    names = {'checkpoint': self._source.name, 'fingerprint': self.fingerprint}
+    self.settings = {**names, 'template': self._template, 'dtype': dtype}
 
   def encode(self, dialogs: Sequence[dict], max_new_tokens: int) -> list[Prompt]:
     """(id, token ids) of each; raises InputError naming the dialog that is wrong or too long."""
@@ -122,9 +102,41 @@ class Model:
     check_prompts(prompts, self.config, max_new_tokens)
     return prompts
 
+  def choose_batch_size(self, longest: int, num: int, max_new_tokens: int, stored: int | None = None) -> int:
+    """How many prompts to answer at a time; the same number on every process.
+
+    Args:
+      longest: tokens of the longest prompt that will come.
+      num: of prompts.
+      max_new_tokens: of an answer.
+      stored: that earlier answers were made with; it counts, so that later ones do not differ from them.
+    """
+    fitting = fitting_batch_size(self.config, self._mesh, self._free, longest, num, max_new_tokens)
+    if stored and 2 * stored <= fitting and self.is_main_process:
+      print(
+        f'note: {stored} prompts at a time, as with the first answers; {fitting} would fit if all began anew elsewhere',
+        file=sys.stderr, flush=True,
+      )  # fmt: skip
+    chosen = np.int64(stored or self.batch_size or fitting)
+    return int(multihost_utils.broadcast_one_to_all(chosen))
+
+  @functools.cached_property
+  def _free(self) -> int | None:
+    return free_bytes()  # first asked for before the weights are read
+
+  @functools.cached_property
+  def _mesh(self) -> jax.sharding.Mesh:
+    return decode_mesh(self.config, self._free)
+
+  @property
+  def mesh(self) -> str:
+    """Where it answers, in words."""
+    shape = ' x '.join(f'{name} {size}' for name, size in self._mesh.shape.items() if name != 'fsdp')
+    return f'{self._mesh.size} x {self._mesh.devices.flat[0].device_kind} ({shape})'
+
   def sample_dialogs(
     self, dialogs: Sequence[dict], *, temperature: float, top_p: float = 1.0, max_new_tokens: int = 512, seed: int = 0,
-    on_batch: Callable[[int, int, float], Any] | None = None,
+    batch_size: int | None = None, on_batch: Callable[[int, int, float], Any] | None = None,
   ) -> Iterator[dict]:  # fmt: skip
     """Answers {'id', 'answer', 'num_tokens', 'finish_reason'} of dialogs {'id', 'messages'}; see Sampler.sample.
 
@@ -133,81 +145,24 @@ class Model:
     """
     check_numbers(temperature, top_p, max_new_tokens)
     prompts = self.encode(dialogs, max_new_tokens)
-    sampler = self._load()
-    answers = sampler.sample(
-      prompts, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed, on_batch=on_batch
-    )
+    if batch_size is None:
+      longest = max((len(ids) for _, ids in prompts), default=1)
+      batch_size = self.choose_batch_size(longest, max(1, len(prompts)), max_new_tokens)
+    answers = self._load().sample(
+      prompts, batch_size=batch_size, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed,
+      on_batch=on_batch,
+    )  # fmt: skip
     return (to_row(*answer, self._template, self._encoder) for answer in answers)
 
   def _load(self) -> Sampler:
     if self._sampler is None:
-      cfg, mesh = self.config, decode_mesh(self.config)
+      cfg, mesh = self.config, self._mesh
       with jax.set_mesh(mesh):
         matrices = lambda x: jax.ShapeDtypeStruct(x.shape, cfg.dtype if x.ndim > 2 else x.dtype, sharding=x.sharding)
         like = jax.tree.map(matrices, decoder.abstract(cfg))
         params = self._source.load(like, mesh)
-      self._sampler = Sampler(params, cfg, mesh, self._encoder.eos_id, self._batch_size, consume=True)
+      self._sampler = Sampler(params, cfg, mesh, self._encoder.eos_id, consume=True)
     return self._sampler
-
-
-class Answers:
-  """An answers file that grows; a last line that a kill cut short is dropped.
-
-  Attributes:
-    ids: what the file answers already.
-  """
-
-  def __init__(self, path: Path):
-    """Reads what is there; raises InputError where a line is no answer."""
-    self._path = path
-    self._complete = 0  # bytes
-    self.ids: set[str] = set()
-    content = path.read_bytes() if path.is_file() else b''
-    for number, line in enumerate(content.splitlines(keepends=True), 1):
-      if not line.endswith(b'\n'):
-        break
-      try:
-        self.ids.add(json.loads(line)['id'])
-      except (ValueError, KeyError, TypeError):
-        raise InputError(f'{path}:{number}: not an answer of this command; give another --answers') from None
-      self._complete += len(line)
-
-  def open(self):
-    """The file, to append to."""
-    self._path.parent.mkdir(parents=True, exist_ok=True)
-    file = self._path.open('ab')
-    file.truncate(self._complete)
-    return file
-
-
-class Bar:
-  """How far the answers are: a bar on a terminal, plain lines in a log."""
-
-  def __init__(self, total: int):
-    self._total, self._done, self._tokens, self._began = total, 0, 0, time.perf_counter()
-    columns = (TextColumn('answers'), MofNCompleteColumn(), BarColumn(), TextColumn('{task.description}'))
-    self._bar = Progress(*columns, TimeRemainingColumn()) if sys.stderr.isatty() else None
-    if self._bar is not None:
-      self._task = self._bar.add_task('', total=total)
-      self._bar.start()
-
-  def advance(self, num_answers: int, num_tokens: int, seconds: float):
-    """Counts a batch."""
-    self._done += num_answers
-    self._tokens += num_tokens
-    rate = f'{num_tokens / seconds:,.0f} tokens/s'
-    if self._bar is not None:
-      self._bar.update(self._task, completed=self._done, description=rate)
-    else:
-      print(f'{self._done} of {self._total} answers  {rate}', file=sys.stderr, flush=True)
-
-  def close(self):
-    """Ends the bar; the last line counts everything, compiling included."""
-    if self._bar is not None:
-      self._bar.stop()
-    seconds = time.perf_counter() - self._began
-    rate = f'{self._tokens / seconds:,.0f} tokens/s over {seconds:.1f} s'
-    print(f'{self._done} answers, {self._tokens} tokens, {rate}', file=sys.stderr, flush=True)
 
 
 class TrainingSamples:
@@ -221,15 +176,30 @@ class TrainingSamples:
     self._encoder = tokenizer.load(data.path / 'tokenizer')
     self._prompts = encode_dialogs(read_dialogs(Path(prompts)), self._template, self._encoder)
     check_prompts(self._prompts, cfg, max_new_tokens=1)
-    longest = max(len(ids) for _, ids in self._prompts)
-    self._max_new_tokens = min(TRAINING_TOKENS, cfg.max_positions - longest)
+    self._longest = max(len(ids) for _, ids in self._prompts)
+    self._max_new_tokens = min(TRAINING_TOKENS, cfg.max_positions - self._longest)
+    self._settings = self._folder / 'settings.json'
+    self._batch_size: int | None = None
+    if self._settings.is_file():
+      self._batch_size = json.loads(self._settings.read_text())['batch_size']
 
   def write(self, step: int, params: decoder.Decoder):
-    """Answers all prompts into samples/<step>.jsonl."""
-    sampler = Sampler(params, self._cfg, decode_mesh(self._cfg), self._encoder.eos_id)
-    answers = list(sampler.sample(self._prompts, temperature=0, top_p=1, max_new_tokens=self._max_new_tokens, seed=0))
+    """Answers all prompts into samples/<step>.jsonl; the batch size is that of the first time."""
+    free = free_bytes()
+    mesh = decode_mesh(self._cfg, free)
+    if self._batch_size is None:
+      num = len(self._prompts)
+      self._batch_size = fitting_batch_size(self._cfg, mesh, free, self._longest, num, self._max_new_tokens)
+      if jax.process_index() == 0:
+        self._folder.mkdir(exist_ok=True)
+        write_json(self._settings, {'batch_size': self._batch_size})
+    sampler = Sampler(params, self._cfg, mesh, self._encoder.eos_id)
+    answers = list(
+      sampler.sample(
+        self._prompts, batch_size=self._batch_size, temperature=0, top_p=1, max_new_tokens=self._max_new_tokens, seed=0
+      )
+    )
     if jax.process_index() == 0:
-      self._folder.mkdir(exist_ok=True)
       rows = (json.dumps(to_row(*answer, self._template, self._encoder), ensure_ascii=False) for answer in answers)
       (self._folder / f'{step}.jsonl').write_text(''.join(row + '\n' for row in rows), encoding='utf-8')
 
@@ -238,28 +208,36 @@ def sample(
   model: Model, prompts: Path, answers: Path, *, temperature: float, top_p: float, max_new_tokens: int, seed: int
 ):
   """Answers the prompts of a file into another; raises InputError before anything is compiled."""
+  numbers = dict[str, Any](temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)
   check_numbers(temperature, top_p, max_new_tokens)
   dialogs = read_dialogs(prompts)
-  model.encode(dialogs, max_new_tokens)
-  done = Answers(answers)
-  todo = [dialog for dialog in dialogs if dialog['id'] not in done.ids]
-  if len(todo) < len(dialogs):
-    print(f'{len(dialogs) - len(todo)} of {len(dialogs)} are answered in {answers}', file=sys.stderr, flush=True)
-  if not todo:
-    return
-  main_process = jax.process_index() == 0  # the others answer along and write nothing
-  bar = Bar(len(todo)) if main_process else None
-  with explain_lost_process(), done.open() if main_process else open(os.devnull, 'wb') as file:
+  encoded = model.encode(dialogs, max_new_tokens)
+  with hold_together(answers, answers.with_name(f'.{answers.name}.lock')):
+    done = Answers(answers)
+    done.check({**model.settings, **numbers, 'batch_size': model.batch_size}, encoded)
+    todo = [dialog for dialog in dialogs if dialog['id'] not in done.ids]
+    if len(todo) < len(dialogs) and model.is_main_process:
+      print(f'{len(dialogs) - len(todo)} of {len(dialogs)} are answered in {answers}', file=sys.stderr, flush=True)
+    if not todo:
+      return
+    longest = max(len(ids) for _, ids in encoded)
+    numbers['batch_size'] = model.choose_batch_size(longest, len(encoded), max_new_tokens, done.batch_size)
+    if model.is_main_process:  # the others answer along and write nothing
+      done.bind({**model.settings, 'mesh': model.mesh, **numbers}, encoded)
+    _append(model, todo, done, numbers)
 
-    def finish_batch(*numbers):
+
+def _append(model: Model, dialogs: Sequence[dict], done: Answers, numbers: dict[str, Any]):
+  bar = Bar(len(dialogs)) if model.is_main_process else None
+  with explain_lost_process(), done.open() if model.is_main_process else open(os.devnull, 'wb') as file:
+
+    def finish_batch(*counts):
       file.flush()
       if bar is not None:
-        bar.advance(*numbers)
+        bar.advance(*counts)
 
     try:
-      for row in model.sample_dialogs(
-        todo, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed, on_batch=finish_batch
-      ):
+      for row in model.sample_dialogs(dialogs, **numbers, on_batch=finish_batch):
         file.write((json.dumps(row, ensure_ascii=False) + '\n').encode())
     finally:
       if bar is not None:
@@ -277,7 +255,7 @@ def _define_flags():
   flags.DEFINE_integer('seed', 0, 'of the noise')
   flags.DEFINE_string('template', None, 'instead of the template that the checkpoint was trained with')
   flags.DEFINE_enum('dtype', 'bfloat16', DTYPES, 'of the computation')
-  flags.DEFINE_integer('batch_size', None, 'prompts at a time; default: as the memory allows')
+  flags.DEFINE_integer('batch_size', None, 'prompts at a time; default: as the memory allows, kept on a restart')
 
 
 def main():
@@ -285,6 +263,7 @@ def main():
     if not FLAGS[name].value:
       raise InputError(f'--{name} is missing, see --help')
   model = Model(FLAGS.checkpoint, dtype=FLAGS.dtype, template=FLAGS.template, batch_size=FLAGS.batch_size)
+  command.stop_on_sigterm()  # after the model has joined its processes: JAX takes the signal for itself there
   sample(
     model, Path(FLAGS.prompts), Path(FLAGS.answers), temperature=FLAGS.temperature, top_p=FLAGS.top_p,
     max_new_tokens=FLAGS.max_new_tokens, seed=FLAGS.seed,

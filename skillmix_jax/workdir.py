@@ -114,7 +114,7 @@ def check_continues(workdir: Path, config: dict):
 
 def record_start(workdir: Path, config: dict, tokenizer: Path, devices: list[jax.Device]):
   """Writes config.json and tokenizer/, and adds this start to run.json."""
-  _write_json(workdir / 'config.json', config)
+  write_json(workdir / 'config.json', config)
   _copy_tokenizer(tokenizer, workdir / 'tokenizer')
   path = workdir / 'run.json'
   starts = json.loads(path.read_text())['starts'] if path.exists() else []
@@ -126,7 +126,7 @@ def record_start(workdir: Path, config: dict, tokenizer: Path, devices: list[jax
     'packages': {name: importlib.metadata.version(name) for name in PACKAGES},
     'devices': {'kind': devices[0].device_kind, 'num': len(devices), 'processes': jax.process_count()},
   }
-  _write_json(path, {'starts': [*starts, start]})
+  write_json(path, {'starts': [*starts, start]})
 
 
 def _copy_tokenizer(source: Path, target: Path):
@@ -144,7 +144,8 @@ def _copy_tokenizer(source: Path, target: Path):
   shutil.rmtree(old, ignore_errors=True)
 
 
-def _write_json(path: Path, value: dict):
+def write_json(path: Path, value: dict):
+  """Replaces the file at once: whoever reads it finds the old or the new one."""
   temporary = path.with_suffix('.tmp')
   temporary.write_text(json.dumps(value, indent=1) + '\n')
   os.replace(temporary, path)

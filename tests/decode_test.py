@@ -9,11 +9,12 @@ import pytest
 import torch
 from from_torch import our_config, to_ours, torch_model
 
-from skillmix_jax import decode
+from skillmix_jax import batches, decode
 from skillmix_jax.decode import Sampler
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import make_mesh, place_batch
 from skillmix_jax.models import cached, decoder
+from skillmix_jax.models.config import Config
 
 NEW = 40
 
@@ -26,16 +27,18 @@ def make_prompts(num: int = 32, longest: int = 60) -> list[tuple[str, list[int]]
   return [(f'p{i}', rng.integers(0, 160, n).tolist()) for i, n in enumerate(lengths)]
 
 
-def make_sampler(theirs, mesh_shape=(1, 1, 1), eos_id=-1, **options) -> Sampler:
+def make_sampler(theirs, mesh_shape=(1, 1, 1), eos_id=-1) -> Sampler:
   cfg = our_config(theirs)
   mesh = make_mesh(*mesh_shape)
   with jax.set_mesh(mesh):
     params = to_ours(theirs, cfg)
-  return Sampler(params, cfg, mesh, eos_id, **options)
+  return Sampler(params, cfg, mesh, eos_id)
 
 
-def answer(sampler, prompts, temperature=0.0, top_p=1.0, new=NEW, seed=0):
-  answers = sampler.sample(prompts, temperature=temperature, top_p=top_p, max_new_tokens=new, seed=seed)
+def answer(sampler, prompts, temperature=0.0, top_p=1.0, new=NEW, seed=0, batch_size=12):
+  answers = sampler.sample(
+    prompts, batch_size=batch_size, temperature=temperature, top_p=top_p, max_new_tokens=new, seed=seed
+  )
   return {name: (ids, reason) for name, ids, reason in answers}
 
 
@@ -60,11 +63,11 @@ KINDS = [
 def test_greedy_answers_equal_transformers_token_for_token(kind, overrides):
   theirs = torch_model(kind, **overrides)
   prompts = make_prompts()
-  free = answer(make_sampler(theirs, batch_size=12), prompts)
+  free = answer(make_sampler(theirs), prompts)
   counts = np.bincount(np.concatenate([ids for ids, _ in free.values()]))
   assert (counts > 0).sum() > 40  # varied text
   eos_id = int(counts.argmax())
-  ours = answer(make_sampler(theirs, eos_id=eos_id, batch_size=12), prompts)
+  ours = answer(make_sampler(theirs, eos_id=eos_id), prompts)
   for name, ids in prompts:
     assert ours[name][0] == their_answer(theirs, ids, eos_id), name
     assert ours[name][1] == ('stop' if ours[name][0][-1] == eos_id else 'length')
@@ -93,14 +96,29 @@ def test_answers_do_not_depend_on_batch_size_order_or_devices():
   theirs = torch_model('llama')
   prompts = make_prompts(12, 30)
   eos_id, options = 7, dict(temperature=1.0, top_p=0.9, new=17)
-  expected = answer(make_sampler(theirs, eos_id=eos_id, batch_size=12), prompts, **options)
+  expected = answer(make_sampler(theirs, eos_id=eos_id), prompts, **options)
   assert len({tuple(ids) for ids, _ in expected.values()}) == 12
   for mesh_shape, batch_size in (((1, 1, 1), 1), ((1, 1, 1), 3), ((1, 1, 2), 12), ((4, 1, 1), 4)):
-    sampler = make_sampler(theirs, mesh_shape, eos_id, batch_size=batch_size)
-    assert answer(sampler, prompts[::-1], **options) == expected, (mesh_shape, batch_size)
+    sampler = make_sampler(theirs, mesh_shape, eos_id)
+    assert answer(sampler, prompts[::-1], **options, batch_size=batch_size) == expected, (mesh_shape, batch_size)
   some = answer(sampler, prompts[5:9], **options)  # as a restart asks for what is missing
   assert some == {name: expected[name] for name, _ in prompts[5:9]}
   assert answer(sampler, prompts, seed=1, **options) != expected
+
+
+def test_in_bfloat16_an_answer_does_not_depend_on_its_neighbours():
+  cfg = Config('llama', 160, 256, 64, 2, 2, 2, 32, 128, dtype='bfloat16')
+  mesh = make_mesh(1, 1, 1)
+  with jax.set_mesh(mesh):
+    sampler = Sampler(decoder.init(cfg, 0), cfg, mesh, eos_id=-1)
+  prompts = make_prompts(24, 90)  # of four buckets
+  shuffled = [prompts[i] for i in np.random.default_rng(1).permutation(len(prompts))]
+  for temperature in (0.0, 1.0):
+    options = dict(temperature=temperature, new=33, batch_size=24)
+    expected = answer(sampler, prompts, **options)
+    assert answer(sampler, shuffled, **options) == expected
+    for missing in (prompts[3:], prompts[1::3]):  # a restart asks for what a kill left out
+      assert answer(sampler, missing, **options) == {name: expected[name] for name, _ in missing}
 
 
 def test_an_answer_ends_at_the_end_token_or_at_the_limit():
@@ -149,12 +167,24 @@ def test_what_cannot_be_sampled_is_named():
   for numbers, said in (
     (dict(temperature=-1.0), 'temperature=-1'),
     (dict(temperature=float('nan')), 'temperature=nan'),
+    (dict(temperature=float('inf')), 'temperature=inf'),
+    (dict(temperature=1e-40), 'temperature=1e-40'),
     (dict(top_p=0.0), 'top_p=0'),
     (dict(new=0), 'max_new_tokens=0'),
     (dict(new=250), "prompt 'p0' has 50 tokens"),
   ):
     with pytest.raises(InputError, match=said):
       answer(sampler, [('p0', [1] * 50)], **numbers)
+
+
+def test_as_many_prompts_are_answered_at_a_time_as_fit():
+  cfg, mesh = our_config(torch_model('llama')), make_mesh(2, 1, 1)
+  fitting = lambda free, longest=100, num=1000: batches.fitting_batch_size(cfg, mesh, free, longest, num, 16)
+  assert (fitting(None), fitting(None, num=5)) == (32, 6)  # not known; equally many for both devices
+  row_bytes = 2 * 2 * 2 * 16 * (128 + 16 + 16) * 4  # keys and values: layers x kv heads x head dim x slots x float32
+  free = lambda num_rows: 4 * cfg.num_params + 2 * num_rows * row_bytes  # half is for reading the prompts
+  assert [fitting(free(num_rows)) for num_rows in (10, 0, 10**6)] == [20, 2, 256]
+  assert fitting(free(10), num=5) == 6 and fitting(free(10), longest=129) < 20
 
 
 def test_the_cache_is_not_copied():

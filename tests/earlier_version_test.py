@@ -20,7 +20,8 @@ from skillmix_jax.metrics import read_rows
 from skillmix_jax.models import decoder
 from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer
-from skillmix_jax.sample import Model, read_dialogs
+from skillmix_jax.prompts import read_dialogs
+from skillmix_jax.sample import Model, sample
 from skillmix_jax.step import State
 from skillmix_jax.train import train
 from skillmix_jax.workdir import read_config
@@ -91,11 +92,15 @@ def test_an_earlier_run_is_continued(workdir):
   assert rows[-1].keys() == rows[-2].keys(), 'the held-out losses have the same names'
 
 
-def test_earlier_answers_are_given_again(workdir):
+def test_earlier_answers_are_given_again_and_their_file_is_continued(workdir, tmp_path):
   answers = {row['id']: row for row in map(json.loads, (OLD / 'answers.jsonl').open())}
   model = Model(str(workdir), dtype='float32')
   rows = model.sample_dialogs(read_dialogs(OLD / 'prompts.jsonl'), temperature=0, max_new_tokens=12)
   assert {row['id']: row for row in rows} == answers
+  cut = tmp_path / 'answers.jsonl'
+  cut.write_text(''.join((OLD / 'answers.jsonl').read_text().splitlines(keepends=True)[:2]))
+  sample(model, OLD / 'prompts.jsonl', cut, temperature=0, top_p=1, max_new_tokens=12, seed=0)
+  assert {row['id']: row for row in map(json.loads, cut.open())} == answers
 
 
 @pytest.mark.parametrize('name', ['run_exact', 'run_hosted'])

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import transformers
 from conftest import make_dialog, write_jsonl
 from train_test import make_config, run
 
+from skillmix_jax import batches, command, compile_cache
 from skillmix_jax.convert import to_hf
 from skillmix_jax.errors import InputError
 from skillmix_jax.prepare import prepare
@@ -72,7 +74,9 @@ def test_a_chosen_step_answers_as_it_did_then(taught, tmp_path):
   sample(Model(f'{taught / "run"}@260'), prompts, tmp_path / 'late.jsonl', **GREEDY)  # in bfloat16
   same = [answer == EXPECTED[name] for name, answer in answers_of(read(tmp_path / 'late.jsonl')).items()]
   assert sum(same) >= 30
-  assert sorted(path.name for path in (taught / 'run' / 'samples').iterdir()) == ['130.jsonl', '260.jsonl']
+  samples = taught / 'run' / 'samples'
+  assert sorted(path.name for path in samples.iterdir()) == ['130.jsonl', '260.jsonl', 'settings.json']
+  assert json.loads((samples / 'settings.json').read_text()) == {'batch_size': 32}
 
 
 def test_its_export_repeats_them_in_transformers(taught, tmp_path):
@@ -85,22 +89,102 @@ def test_its_export_repeats_them_in_transformers(taught, tmp_path):
     assert encoder.decode(out[0, ids.shape[1] :], skip_special_tokens=True) == EXPECTED[dialog['id']]
 
 
-def test_a_cut_answers_file_is_completed_with_the_same_answers(taught, tmp_path, capsys):
-  model = Model(str(taught / 'run'), dtype='float32', batch_size=8)
+def test_a_cut_answers_file_is_completed_with_the_same_answers(taught, tmp_path, capsys, monkeypatch):
+  model = lambda: Model(str(taught / 'run'))  # in bfloat16, with as many prompts at a time as fit
   options = GREEDY | {'temperature': 1.5}
   path = tmp_path / 'deep' / 'a.jsonl'
-  sample(model, taught / 'prompts.jsonl', path, **options)
+  sample(model(), taught / 'prompts.jsonl', path, **options)
   whole = path.read_bytes()
   lines = whole.splitlines(keepends=True)
   path.write_bytes(b''.join(lines[:11]) + lines[11][:20])
   capsys.readouterr()
-  sample(model, taught / 'prompts.jsonl', path, **options)
+  monkeypatch.setattr(batches, 'CPU_ROWS', 8)  # less memory is free this time
+  write_jsonl(tmp_path / 'shuffled.jsonl', PROMPTS[::-1])
+  sample(model(), tmp_path / 'shuffled.jsonl', path, **options)
   assert read(path) == {row['id']: row for row in map(json.loads, lines)}
   assert path.read_bytes().startswith(b''.join(lines[:11]))
   said = capsys.readouterr().err
-  assert '11 of 32 are answered' in said and '8 of 21 answers' in said and 'tokens/s' in said
-  sample(model, taught / 'prompts.jsonl', path, **options)
+  assert '11 of 32 are answered' in said and '21 of 21 answers' in said and 'tokens/s' in said
+  sample(model(), taught / 'prompts.jsonl', path, **options)
   assert path.read_bytes().count(b'\n') == 32
+
+
+@pytest.fixture(scope='module')
+def answered(taught, tmp_path_factory) -> Path:
+  """Two of three prompts, answered."""
+  folder = tmp_path_factory.mktemp('answered')
+  write_jsonl(folder / 'p.jsonl', PROMPTS[:2])
+  model = Model(f'{taught / "run"}@260', dtype='float32', batch_size=16)
+  sample(model, folder / 'p.jsonl', folder / 'a.jsonl', **GREEDY)
+  write_jsonl(folder / 'p.jsonl', PROMPTS[:3])
+  return folder
+
+
+EDITED = [PROMPTS[0] | {'messages': [{'role': 'user', 'content': 'moon'}]}, *PROMPTS[1:3]]
+OTHER_COMMANDS = {
+  'checkpoint': (dict(checkpoint='{}@20'), 'answers with --checkpoint=.*run@260, not .*run@20: give the same, or'),
+  'seed': (dict(seed=1), 'answers with --seed=0, not --seed=1: give the same, or another --answers'),
+  'two flags': (
+    dict(temperature=0.7, max_new_tokens=8),
+    '--temperature=0.0 --max_new_tokens=16, not --temperature=0.7 --max_new_tokens=8',
+  ),
+  'dtype': (dict(dtype='bfloat16'), '--dtype=float32, not --dtype=bfloat16'),
+  'template': (dict(template='llama2'), '--template=mistral, not --template=llama2'),
+  'batch size': (dict(batch_size=8), '--batch_size=16, not --batch_size=8'),
+  'prompt': (dict(prompts=EDITED), "prompt 'd0' is another text than the one that .*a.jsonl answers"),
+}
+
+
+@pytest.mark.parametrize('name', OTHER_COMMANDS)
+def test_an_answers_file_takes_no_answers_of_another_command(taught, answered, tmp_path, name):
+  changes, said = OTHER_COMMANDS[name]
+  changes = dict(changes)
+  shutil.copytree(answered, tmp_path / 'copy')
+  prompts, answers = tmp_path / 'copy' / 'p.jsonl', tmp_path / 'copy' / 'a.jsonl'
+  before = answers.read_bytes()
+  if 'prompts' in changes:
+    write_jsonl(prompts, changes.pop('prompts'))
+  made = {'dtype': 'float32'} | {k: changes.pop(k) for k in ('dtype', 'template', 'batch_size') if k in changes}
+  checkpoint = changes.pop('checkpoint', '{}').format(taught / 'run')
+  with pytest.raises(InputError, match=said):
+    sample(Model(checkpoint, **made), prompts, answers, **GREEDY | changes)
+  assert answers.read_bytes() == before
+
+
+def test_the_same_command_adds_to_an_answers_file_wherever_the_checkpoint_is(taught, answered, tmp_path, capsys):
+  shutil.copytree(answered, tmp_path / 'copy')
+  shutil.copytree(taught / 'run', tmp_path / 'moved')
+  answers = tmp_path / 'copy' / 'a.jsonl'
+  sample(Model(str(tmp_path / 'moved'), dtype='float32'), tmp_path / 'copy' / 'p.jsonl', answers, **GREEDY)
+  assert answers_of(read(answers)) == {d['id']: EXPECTED[d['id']] for d in PROMPTS[:3]}
+  assert json.loads((tmp_path / 'copy' / 'a.jsonl.settings.json').read_text())['batch_size'] == 16
+  # An answers file of an earlier version has no settings: it is taken as this command's, once.
+  (tmp_path / 'copy' / 'a.jsonl.settings.json').unlink()
+  answers.write_bytes(b''.join(answers.read_bytes().splitlines(keepends=True)[:2]))
+  capsys.readouterr()
+  sample(Model(str(taught / 'run'), dtype='float32'), tmp_path / 'copy' / 'p.jsonl', answers, **GREEDY)
+  assert 'has 2 answers of an earlier version' in capsys.readouterr().err and len(read(answers)) == 3
+  with pytest.raises(InputError, match='--seed=0, not --seed=1'):
+    sample(Model(str(taught / 'run'), dtype='float32'), tmp_path / 'copy' / 'p.jsonl', answers, **GREEDY | {'seed': 1})
+  (tmp_path / 'copy' / 'a.jsonl.settings.json').write_text('{"batch_size"')
+  with pytest.raises(InputError, match=r'settings\.json is damaged'):
+    sample(Model(str(taught / 'run'), dtype='float32'), tmp_path / 'copy' / 'p.jsonl', answers, **GREEDY)
+
+
+def test_a_second_sample_into_the_same_file_is_refused(taught, answered):
+  answers = answered / 'a.jsonl'
+  code = (
+    'import sys\nfrom pathlib import Path\nfrom skillmix_jax.lock import hold\n'
+    'with hold(Path(sys.argv[1]), Path(sys.argv[2])):\n  print("held", flush=True)\n  sys.stdin.read()'
+  )
+  with subprocess.Popen(
+    [sys.executable, '-c', code, answers, answered / '.a.jsonl.lock'], cwd=ROOT, stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+  ) as holder:  # fmt: skip
+    assert holder.stdout.readline() == b'held\n'
+    with pytest.raises(InputError, match=rf'a\.jsonl is in use by process {holder.pid} on '):
+      sample(Model(str(taught / 'run'), dtype='float32'), answered / 'p.jsonl', answers, **GREEDY)
+    holder.kill()
 
 
 def user(text: str) -> dict:
@@ -112,6 +196,7 @@ BAD_PROMPTS = {
   'empty': ('', 'p.jsonl is empty'),
   'no id': (json.dumps({'messages': [user('hi')]}) + '\n', "p.jsonl:1: 'id' must be a text"),
   'twice': ((json.dumps({'id': 'a', 'messages': [user('hi')]}) + '\n') * 2, "p.jsonl:2: id 'a' stands at"),
+  'prompt': (json.dumps({'id': 'a', 'prompt': 'hi'}) + '\n', "p.jsonl:1: no 'messages', only id, prompt; a prompt is"),
   'order': (json.dumps({'id': 'a', 'messages': [user('hi'), user('ho')]}) + '\n', "'assistant' must stand"),
   'too long': (json.dumps({'id': 'a', 'messages': [user('moon ' * 90)]}) + '\n', "prompt 'a' has "),
 }
@@ -196,3 +281,31 @@ def test_the_command_answers_and_refuses_in_one_line(taught, tmp_path):
   for name, process in running.items():
     assert process.returncode == 2 and errors[name].count('\n') == 1, errors[name]
   assert '--checkpoint is missing' in errors['missing'] and 'temperature=nan' in errors['nan']
+
+
+def test_sigterm_ends_a_command_that_stores_as_it_goes_with_its_code():
+  before = signal.getsignal(signal.SIGTERM)
+  try:
+    command.stop_on_sigterm()
+    with pytest.raises(SystemExit, match='85'):
+      signal.raise_signal(signal.SIGTERM)
+  finally:
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_compiled_programs_go_to_the_users_cache_where_nothing_else_is_said(tmp_path, monkeypatch):
+  told = jax.config.values['jax_compilation_cache_dir']
+  compile_cache.use_default()
+  assert jax.config.values['jax_compilation_cache_dir'] == told  # JAX_COMPILATION_CACHE_DIR wins
+  try:
+    jax.config.update('jax_compilation_cache_dir', None)
+    (tmp_path / 'file').write_text('')
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))  # as a home that is not there or read-only
+    compile_cache.use_default()
+    assert jax.config.values['jax_compilation_cache_dir'] is None
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    compile_cache.use_default()
+    folder = Path(jax.config.values['jax_compilation_cache_dir'])
+    assert folder.is_dir() and folder.is_relative_to(tmp_path / 'skillmix_jax' / 'compile_cache')
+  finally:
+    jax.config.update('jax_compilation_cache_dir', told)

@@ -106,7 +106,7 @@ class Local:
       checkpoint: `W`, `W@step` or a Hugging Face folder.
       temperature, top_p, max_tokens: None: .7, 1 and 512.
       template: instead of the one that the checkpoint was trained with.
-      batch_size: dialogs at a time, which is also what a kill may cost; None: as the memory allows.
+      batch_size: dialogs at a time, which is also what a kill may cost; None: see `fix_batch_size`.
 
     Raises:
       InputError: there is no such checkpoint, dtype or template.
@@ -114,6 +114,7 @@ class Local:
     from skillmix_jax.sample import Model
 
     self._model = Model(checkpoint, dtype=dtype, template=template, batch_size=batch_size)
+    self._batch_size = batch_size
     self.model = f'checkpoint:{self._model.fingerprint}'
     self._temperature = 0.7 if temperature is None else float(temperature)
     self._top_p = 1.0 if top_p is None else float(top_p)
@@ -127,8 +128,22 @@ class Local:
     self.prices: tuple[float, float] | None = (0.0, 0.0)
     self.writes, self.concurrency = self._model.is_main_process, 1
 
+  def fix_batch_size(self, request: Request, num: int, stored: int | None) -> int:
+    """Dialogs at a time, from now on.
+
+    Args:
+      request: the longest of round 2, with an empty answer of round 1.
+      num: requests of a round.
+      stored: that earlier replies were made with: it counts.
+    """
+    dialog = {'id': str(request.slot), 'messages': list(request.messages)}
+    ((_, ids),) = self._model.encode([dialog], self._max_tokens)
+    longest = len(ids) + self._max_tokens
+    self._batch_size = self._model.choose_batch_size(longest, num, self._max_tokens, stored)
+    return self._batch_size
+
   def ask(self, requests: Sequence[Request], on_reply: OnReply, on_error: OnError) -> None:
-    """See Endpoint; replies come in batches. A row's noise depends on the seed and its slot alone."""
+    """See Endpoint; replies come in batches, and depend on the seed, their slot and prompt, and the batch size."""
     slots = {str(request.slot): request for request in requests}
     dialogs = [{'id': name, 'messages': list(request.messages)} for name, request in slots.items()]
     num_prompt_tokens = {name: len(ids) for name, ids in self._model.encode(dialogs, self._max_tokens)}
@@ -140,7 +155,7 @@ class Local:
 
     rows = self._model.sample_dialogs(
       dialogs, temperature=self._temperature, top_p=self._top_p, max_new_tokens=self._max_tokens, seed=self._seed,
-      on_batch=next_batch,
+      batch_size=self._batch_size, on_batch=next_batch,
     )  # fmt: skip
     for row in rows:
       usage = {'prompt_tokens': num_prompt_tokens[row['id']], 'completion_tokens': row['num_tokens']}

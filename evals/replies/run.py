@@ -37,11 +37,13 @@ class Student:
     name: as the command line said it, 'checkpoint:W' or 'openai:MODEL'.
     model: as the ledger knows it; a checkpoint has the fingerprint of its weights here.
     params: what a request carries besides messages.
+    batch_size: of a checkpoint, texts that it writes at a time; None: not known, or a hosted model.
   """
 
   name: str
   model: str
   params: dict[str, Any]
+  batch_size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +85,7 @@ def start(path: Path, settings: Settings, student: Student) -> Run:
   run = preview(path, settings, student)
   if len(run.ledger):
     combinations.write(path / 'combinations.jsonl', run.combinations)
-    write_json(path / 'config.json', _describe(settings, student, run.catalog))
+    write_json(path / 'config.json', _describe(settings, run.student, run.catalog))
   else:
     _make(run)
   return open_run(path)
@@ -102,6 +104,7 @@ def preview(path: Path, settings: Settings, student: Student) -> Run:
     saved = read_config(path)
     if len(ledger):
       _check_continues(path, saved, settings, student, catalog, plan)
+      student = dataclasses.replace(student, batch_size=saved['student'].get('batch_size') or student.batch_size)
   else:
     _check_empty(path)
   return Run(path, settings, student, catalog, plan, ledger)
@@ -176,6 +179,12 @@ def _check_continues(
         f'{path} holds answers of {old_student.get("name")} ({old_student.get(name)}), not of {student.name} '
         f'({new_student[name]}): give another --run'
       )
+  batch_size = old_student.get('batch_size')  # runs of earlier versions have none
+  if batch_size and student.batch_size not in (None, batch_size):
+    raise InputError(
+      f'{path} holds texts written with --batch_size={batch_size}, not {student.batch_size}: give the same, or another '
+      '--run'
+    )
   if saved['catalog'].get('fingerprint') != catalog.fingerprint:
     raise InputError(f'{path} was begun with another catalog than {catalog.name} is now: give another --run')
   old, new = saved['settings'], json.loads(json.dumps(settings.to_dict()))

@@ -107,6 +107,14 @@ def answer_requests(run: Run) -> tuple[list[Request], list[Request]]:
   return firsts, seconds
 
 
+def unanswered_seconds(run: Run) -> list[Request]:
+  """All requests of round 2 as if the first answers were empty: how long prompts are at least."""
+  return [
+    round2_request(run, round1_request(run, combination, generation), '', combination)
+    for combination, generation in _slots(run)
+  ]
+
+
 def texts(run: Run) -> Iterator[Text]:
   """Every text whose two answers the ledger has."""
   for combination, generation in _slots(run):

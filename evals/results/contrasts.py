@@ -1,7 +1,7 @@
 """Which of two students is better: differences on the combinations that both have, corrected for looking many times."""
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ class Graded:
     generations: texts for each combination.
     grader: names that the endpoint gave.
     family: who trained the grader; None where its name does not say.
+    params: what the student was sent besides messages.
   """
 
   name: str
@@ -30,6 +31,7 @@ class Graded:
   generations: int
   grader: str
   family: str | None
+  params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +110,13 @@ def decide(found: Sequence[Contrast], refusal: str = '') -> list[Contrast]:
     verdict = ('higher' if one.difference > 0 else 'lower') if p <= ALPHA else 'undecided'
     decided.append(dataclasses.replace(one, p_holm=p, verdict=f'refused: {refusal}' if refusal else verdict))
   return decided
+
+
+def sent(run: Graded) -> dict[str, Any]:
+  """The settings of sampling that change how well a student does; top_p is 1 where nobody sets it."""
+  return {
+    name: run.params.get(name, 1.0 if name == 'top_p' else None) for name in ('temperature', 'top_p', 'max_tokens')
+  }
 
 
 def refusal(runs: Sequence[Graded], writers: Collection[str]) -> str:

@@ -1,0 +1,27 @@
+"""Where compiled programs are kept for the commands that have no folder of their own for them."""
+
+import os
+import platform
+from pathlib import Path
+
+import jax
+
+
+def default_folder() -> Path:
+  """Of this user; programs for a CPU are those of this machine, since another one may lack its instructions."""
+  cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+  backend = jax.default_backend()
+  return cache / 'skillmix_jax' / 'compile_cache' / (f'cpu-{platform.node()}' if backend == 'cpu' else backend)
+
+
+def use_default():
+  """Keeps compiled programs in `default_folder`, unless JAX_COMPILATION_CACHE_DIR names another or it is read-only."""
+  if jax.config.values['jax_compilation_cache_dir']:
+    return
+  folder = default_folder()
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError:
+    return  # everything works without, and compiles each time
+  if os.access(folder, os.W_OK):
+    jax.config.update('jax_compilation_cache_dir', str(folder))
