@@ -43,7 +43,7 @@ def compare_with_xla(num_heads, num_kv_heads, *, segmented, window, mesh_shape):
       return jax.tree.leaves(jax.jit(jax.grad(total, has_aux=True))(arrays))
 
     for ours, expected in zip(outcome('splash'), outcome('xla')):
-      assert np.abs(expected).max() > 0.5
+      assert np.abs(expected).max() > 0.5 or window == 1, 'only a single key gives queries no gradient'
       np.testing.assert_allclose(ours, expected, atol=2e-5)
 
 
