@@ -30,7 +30,7 @@ def checksums(tree: Any, rounded: bool = False) -> Sums:
 
 def differing(ours: Sums, saved: Sums) -> list[str]:
   """Arrays whose numbers are not those that were saved, each compared in the dtype that it has now."""
-  return [name for name, sums in ours.items() if any(saved[name].get(dtype) != x for dtype, x in sums.items())]
+  return [name for name, sums in ours.items() if any(saved.get(name, {}).get(dtype) != x for dtype, x in sums.items())]
 
 
 @jax.jit
