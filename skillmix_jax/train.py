@@ -162,9 +162,10 @@ def train(config: ConfigDict, folder: Path) -> int:
           checkpoints.save(step, state)
         if preempted and not last:
           name, code = ('Ctrl-C', INTERRUPTED) if ctrl_c.pressed else ('SIGTERM', PREEMPTED)
-          print(f'{name}: step {step} is being saved', file=sys.stderr, flush=True)
-          checkpoints.wait()
-          print(f'{name}: step {step} is saved; run the same command again to continue after it', file=sys.stderr)
+          print(f'{name}: step {step} is being saved; run the same command again', file=sys.stderr, flush=True)
+          if ctrl_c.pressed:
+            checkpoints.wait()
+            print(f'Ctrl-C: step {step} is saved, and the run continues after it', file=sys.stderr, flush=True)
           return code
         if samples is not None and sampling and preempted:
           samples.write(step, state.params)
