@@ -84,7 +84,7 @@ def get_config() -> ConfigDict:
 
   c.checkpoint = ConfigDict()
   c.checkpoint.every = 500
-  c.checkpoint.keep = 1  # 12 bytes a weight each: 156 GB at 13B
+  c.checkpoint.keep = 2  # 12 bytes a weight each: 156 GB at 13B; the one before is there if the last is damaged
 
   c.held_out = ConfigDict()
   c.held_out.every = 500  # also before the first step and after the last

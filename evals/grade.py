@@ -22,7 +22,7 @@ from evals import graders
 from evals.replies import waves
 from evals.replies.endpoints import Endpoint
 from evals.replies.estimate import Estimate, estimate_grading
-from evals.replies.ledger import Slot, lock
+from evals.replies.ledger import Slot
 from evals.replies.progress import money
 from evals.replies.run import Run, open_run
 from evals.replies.waves import Grader
@@ -31,6 +31,7 @@ from evals.sample import SOME_FAILED, ask
 from evals.students import open_grader
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
+from skillmix_jax.lock import hold
 
 FLAGS = flags.FLAGS
 LISTED = 5  # missing votes that are named one by one
@@ -113,7 +114,7 @@ def main() -> int:
   if not (path / 'config.json').is_file():
     open_run(path)  # says what is wrong, and makes no folder
   command.stop_on_sigterm()
-  with lock(path):
+  with hold(path):
     run = open_run(path)
     endpoint = open_grader(FLAGS.grader, run.catalog, base_url=FLAGS.base_url, concurrency=FLAGS.concurrency)
     check_same_grader(run, Grader(endpoint.model, endpoint.params))

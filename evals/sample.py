@@ -24,12 +24,13 @@ from evals.replies import run as runs
 from evals.replies import waves
 from evals.replies.endpoints import Endpoint, Local, collect
 from evals.replies.estimate import estimate_sampling
-from evals.replies.ledger import Request, lock
+from evals.replies.ledger import Request
 from evals.replies.progress import Wave
 from evals.replies.run import Run, Student
 from evals.students import open_student
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
+from skillmix_jax.lock import hold
 
 FLAGS = flags.FLAGS
 SOME_FAILED = 1  # exit code: what came is stored, the same command asks for the rest
@@ -120,7 +121,7 @@ def main() -> int:
     student = fix_batch_size(runs.preview(path, settings, student), endpoint)
   if not endpoint.writes:  # another process of this sampling stores what both answer
     return SOME_FAILED if sample(runs.preview(path, settings, student), endpoint) else 0
-  with lock(path):
+  with hold(path):
     run = runs.start(path, settings, student)
     warn_of_few(settings, run)
     return SOME_FAILED if sample(run, endpoint) else 0

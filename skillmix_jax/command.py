@@ -37,6 +37,12 @@ def _without_repr(error: Exception) -> str:
   return re.sub(r'\[Errno \d+\] ', '', text)
 
 
+def _ignore_late_callbacks(unraisable):
+  """tensorstore calls back into an event loop that a failed save or read has closed; the failure itself is raised."""
+  if str(unraisable.exc_value) != 'Event loop is closed':
+    sys.__unraisablehook__(unraisable)
+
+
 def _help(main_module) -> str:
   own_flags = flags.FLAGS.module_help(main_module)
   return f'{inspect.getdoc(main_module)}\n\n{own_flags}'
@@ -82,9 +88,9 @@ def run(main: Callable[[], int | None], config_flag: str | None = None):
 
   def guarded(argv: Sequence[str]):
     del argv  # parse() refused leftovers
+    sys.unraisablehook = _ignore_late_callbacks
     if not flags.FLAGS['verbosity'].present:
-      logging.set_verbosity(logging.WARNING)  # the libraries narrate every file they write
-      logging.get_absl_logger().addFilter(lambda record: 'preemption sync point' not in str(record.msg))  # so do we
+      logging.set_verbosity(logging.FATAL)  # libraries narrate every file, and log what they raise as well
     try:
       return main()
     except InputError as error:
@@ -95,6 +101,7 @@ def run(main: Callable[[], int | None], config_flag: str | None = None):
     except Exception as error:
       if not any(text in str(error) for text in _DISK_FULL):
         raise
-      _fail(f'{error}: free some space and run the same command again')
+      said = str(error).split(' [tensorstore_spec')[0]
+      _fail(f'{said}: free some space and run the same command again')
 
   app.run(guarded, flags_parser=parse)

@@ -74,8 +74,8 @@ def hold_together(what: Path, file: Path | None = None) -> Iterator[None]:
     InputError: another run holds it.
   """
   import jax
-  import numpy as np
-  from jax.experimental import multihost_utils
+
+  from skillmix_jax.mesh import on_main_process
 
   if jax.process_count() == 1:
     with hold(what, file):
@@ -88,7 +88,7 @@ def hold_together(what: Path, file: Path | None = None) -> Iterator[None]:
         stack.enter_context(hold(what, file))
       except InputError as error:
         refused = error
-    if multihost_utils.broadcast_one_to_all(np.int32(refused is not None)):
+    if on_main_process(refused is not None):
       raise refused or InputError(f'{what} is in use: process 0 says by whom')
     yield
 

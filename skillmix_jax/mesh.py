@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -157,6 +158,20 @@ def on_mesh(tree, mesh: jax.sharding.Mesh):
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, sharding.spec))
 
   return jax.tree.map(place, tree)
+
+
+def on_every_process(value: bool) -> bool:
+  """Whether it is true on all processes; each of them must ask."""
+  if jax.process_count() == 1:
+    return value
+  return bool(multihost_utils.process_allgather(np.array(value)).all())
+
+
+def on_main_process(value: bool) -> bool:
+  """What process 0 says; each process must ask."""
+  if jax.process_count() == 1:
+    return value
+  return bool(multihost_utils.broadcast_one_to_all(np.array(value)))
 
 
 def place_batch(mesh: jax.sharding.Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:

@@ -1,11 +1,14 @@
 """What a run reports: metrics.jsonl, TensorBoard, and a bar on a terminal or plain lines in a log."""
 
 import json
+import math
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
@@ -81,12 +84,12 @@ class Throughput:
 
 
 class Writer:
-  """Writes the rows of one run. Rows behind the step that a run resumes from are dropped: they come again."""
+  """Writes the rows of one run. Rows after the step that a run resumes from are dropped: they come again."""
 
   def __init__(self, workdir: Path, resumed_step: int, last_step: int):
     """`resumed_step`: 0 for a fresh run; `last_step`: where the bar ends."""
     path = workdir / METRICS
-    kept = [row for row in read_rows(path) if row['step'] <= resumed_step] if resumed_step else []
+    kept = [row for row in read_rows(path, say=True) if row['step'] <= resumed_step] if resumed_step else []
     temporary = path.with_suffix('.tmp')
     temporary.write_text(''.join(json.dumps(row) + '\n' for row in kept))
     os.replace(temporary, path)
@@ -126,12 +129,54 @@ class Writer:
     self._board.close()
 
 
-def read_rows(path: Path) -> list[dict]:
-  """Rows of a metrics.jsonl; a last line that a kill cut short is not a row."""
+class Report:
+  """Reads the numbers of a step when it is finished, and writes its row."""
+
+  def __init__(self, writer: Writer | None, clock: Throughput, rates: np.ndarray, every: int):
+    """`writer`: None on all processes but one; `rates`: learning rates of all updates, on the host, since what a device
+    computes now waits for the step that was queued last; `every`: steps between rows."""
+    self._writer, self._clock, self._rates, self._every = writer, clock, rates, every
+
+  def write(self, row: dict):
+    if self._writer is not None:
+      self._writer.write(row)
+
+  def finish(self, step: int, metrics: dict, measure: Callable[[], dict] | None = None):
+    """Waits for a step; `measure` adds held-out losses to its row.
+
+    Raises:
+      FloatingPointError: its loss or gradient is not finite.
+    """
+    values = {name: float(x) for name, x in metrics.items()}
+    self._clock.count(values.pop('trained_tokens'))
+    if not (math.isfinite(values['loss']) and math.isfinite(values['grad_norm'])):
+      raise FloatingPointError(f'step {step}: loss {values["loss"]}, gradient norm {values["grad_norm"]}')
+    if self._writer is not None:
+      self._writer.advance(step, values['loss'])
+    if measure is None and step > 1 and step % self._every:
+      return
+    shown = {name: x if math.isfinite(x) else None for name, x in sorted(values.items())}
+    row = {'step': step, **shown, 'learning_rate': float(self._rates[step - 1]), **self._clock.read()}
+    if measure is not None:
+      self._clock.pause()
+      row |= measure()
+    self.write(row)
+
+
+def read_rows(path: Path, say: bool = False) -> list[dict]:
+  """Rows of a metrics.jsonl; what is no row is left out: a last line that a kill cut short, a damaged one.
+
+  `say`: name damaged lines on stderr.
+  """
   rows = []
-  for line in path.read_text().splitlines() if path.exists() else []:
+  lines = path.read_bytes().split(b'\n') if path.exists() else []
+  for number, line in enumerate(lines, 1):
     try:
-      rows.append(json.loads(line))
-    except json.JSONDecodeError:
-      break
+      row = json.loads(line)
+      if type(row['step']) is not int:
+        raise TypeError
+      rows.append(row)
+    except (ValueError, TypeError, KeyError):
+      if say and line.strip() and number < len(lines):
+        print(f'{path}:{number}: not a row, left out; the rows after it are kept', file=sys.stderr, flush=True)
   return rows

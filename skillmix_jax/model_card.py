@@ -1,6 +1,5 @@
 """README.md of an export: what the model is, and how it was made."""
 
-import json
 import shlex
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def render(folder: Path, step: int, dtype: str, template: str) -> str:
   """The card of the checkpoint of one step of the run in `folder`."""
   config = workdir.read_config(folder)
   bases = ancestors(config['model']['init_from'])
-  starts = json.loads((folder / 'run.json').read_text())['starts']
+  starts = workdir.read_starts(folder)
   rows = [row for row in read_rows(folder / 'metrics.jsonl') if row['step'] <= step]
   metrics = {name: value for row in rows for name, value in row.items()}
   recipe = workdir.flatten({name: config[name] for name in RECIPE if name in config})
@@ -41,7 +40,7 @@ def render(folder: Path, step: int, dtype: str, template: str) -> str:
     f'Written by skillmix_jax in {dtype}. Started from: {", then ".join(bases[::-1]) or "random weights"}.', '',
     f'- data fingerprint: {config["data_identity"]["fingerprint"] or "none, the weights were not trained here"}',
     f'- architecture: {config["model"]["model_type"]}, chat template: {template}',
-    f'- skillmix_jax at git {starts[-1]["git_sha"]}, {_list(starts[-1]["packages"])}', '',
+    *(f'- skillmix_jax at git {start["git_sha"]}, {_list(start["packages"])}' for start in starts[-1:]), '',
     '## Command', '', '```sh', *dict.fromkeys(_command(start['command']) for start in starts), '```', '',
     '## Chat template', '',
     'The ids of `AutoTokenizer.from_pretrained(...).apply_chat_template(messages)` are those of training, also where a '

@@ -33,7 +33,7 @@ from skillmix_jax.data.records import Data
 from skillmix_jax.decode import Sampler, check_numbers, check_prompts
 from skillmix_jax.errors import InputError
 from skillmix_jax.lock import hold_together
-from skillmix_jax.mesh import explain_lost_process, initialize_distributed
+from skillmix_jax.mesh import explain_lost_process, initialize_distributed, on_main_process
 from skillmix_jax.models import attention, decoder
 from skillmix_jax.models.config import DTYPES, Config
 from skillmix_jax.pretrained import fingerprint, open_source
@@ -183,8 +183,12 @@ class TrainingSamples:
     if self._settings.is_file():
       self._batch_size = json.loads(self._settings.read_text())['batch_size']
 
+  def has(self, step: int) -> bool:
+    """Whether samples/<step>.jsonl is there: on all processes that which process 0 sees."""
+    return on_main_process((self._folder / f'{step}.jsonl').exists())
+
   def write(self, step: int, params: decoder.Decoder):
-    """Answers all prompts into samples/<step>.jsonl; the batch size is that of the first time."""
+    """Answers all prompts into samples/<step>.jsonl; it appears when complete. The batch size is that of the first time."""
     free = free_bytes()
     mesh = decode_mesh(self._cfg, free)
     if self._batch_size is None:
@@ -201,7 +205,9 @@ class TrainingSamples:
     )
     if jax.process_index() == 0:
       rows = (json.dumps(to_row(*answer, self._template, self._encoder), ensure_ascii=False) for answer in answers)
-      (self._folder / f'{step}.jsonl').write_text(''.join(row + '\n' for row in rows), encoding='utf-8')
+      path = self._folder / f'{step}.jsonl'
+      path.with_suffix('.tmp').write_text(''.join(row + '\n' for row in rows), encoding='utf-8')
+      path.with_suffix('.tmp').replace(path)
 
 
 def sample(

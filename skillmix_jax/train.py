@@ -4,21 +4,25 @@
     python -m skillmix_jax.train --config=configs/llama13b.py:D12 --config.mesh.fsdp=4
 
 The same command again continues where the run stopped, with exactly the steps that it would have taken. SIGTERM
-saves and exits with code 85: run the same command again. Any key of the config can be set on the command line
-(--config.steps=20); configs/common.py lists them with their meaning. A run starts from the first of these that is
-there: its own workdir, the weights that model.init_from names, random weights.
+saves and exits with code 85, Ctrl-C saves and exits with code 130 (a second one ends at once): run the same command
+again. Any key of the config can be set on the command line (--config.steps=20); configs/common.py lists them with
+their meaning. A run starts from the first of these that is there: its own workdir, the weights that model.init_from
+names, random weights. A checkpoint that is damaged is said, and the one before it is used.
 
 Writes into the workdir (default runs/<config>): config.json, run.json, tokenizer/, metrics.jsonl, TensorBoard
 events, checkpoints/<step>/{params,opt}, compile_cache/; every config.sample_every steps also samples/<step>.jsonl,
 greedy answers to the prompts in config.sample_prompts.
 """
 
-import math
 import os
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+
+if __name__ == '__main__':  # the libraries below take seconds to load
+  from skillmix_jax.stopping import before_training
+
+  before_training()
 
 import jax
 import numpy as np
@@ -30,17 +34,20 @@ from skillmix_jax import command, memory, workdir
 from skillmix_jax.checkpoint import Checkpoints, steps_in
 from skillmix_jax.data import mixture as mixtures
 from skillmix_jax.data.records import Data
-from skillmix_jax.errors import PREEMPTED, InputError
+from skillmix_jax.errors import INTERRUPTED, PREEMPTED, InputError
 from skillmix_jax.experiment import check_numbers, default_workdir, model_config, open_inputs, resolve, rows_of_step
+from skillmix_jax.held_out import HeldOut
+from skillmix_jax.lock import hold_together
 from skillmix_jax.loss import Loss
 from skillmix_jax.mesh import explain_lost_process, initialize_distributed, make_mesh, place_batch
-from skillmix_jax.metrics import Throughput, Writer, peak_flops
+from skillmix_jax.metrics import Report, Throughput, Writer, peak_flops
 from skillmix_jax.models import decoder
 from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer
 from skillmix_jax.pretrained import open_source
 from skillmix_jax.sample import TrainingSamples
-from skillmix_jax.step import State, measure, train_step
+from skillmix_jax.step import State, train_step
+from skillmix_jax.stopping import CtrlC
 
 
 def make_mixture(config: ConfigDict, data: Data, mesh: jax.sharding.Mesh) -> mixtures.Mixture:
@@ -55,75 +62,13 @@ def make_mixture(config: ConfigDict, data: Data, mesh: jax.sharding.Mesh) -> mix
 
 def start_state(config: ConfigDict, cfg: Config, like: State, checkpoints: Checkpoints, mesh, make_opt):
   """The state to start from and its step: own workdir, then model.init_from, then random weights."""
-  latest = checkpoints.latest
-  if latest is not None:
-    return checkpoints.restore(latest, like, mesh), latest
+  if checkpoints.latest is not None:
+    return checkpoints.restore_latest(like, mesh)
   if config.model.init_from:
     params = open_source(config.model.init_from).load(like.params, mesh)
   else:
     params = decoder.init(cfg, config.seed)
   return State(params, make_opt(params)), 0
-
-
-class HeldOut:
-  """Mean cross entropy of the held-out rows of every source."""
-
-  def __init__(self, data: Data, rows: int, chosen: str, batch_rows: int, loss: Loss, mesh: jax.sharding.Mesh):
-    """`rows`: of each source at most, `chosen` as in mixture.held_out; they are measured `batch_rows` at a time."""
-    self._measure = jax.jit(partial(measure, loss=loss))
-    self._batches = {}
-    for source in data.sources('held_out') if rows else ():
-      batch = mixtures.held_out(data, source, rows, chosen)
-      num = len(batch['tokens'])
-      pad = -num % batch_rows
-      padded = {name: np.pad(x, [(0, pad)] + [(0, 0)] * (x.ndim - 1)) for name, x in batch.items()}
-      pieces = range(0, num + pad, batch_rows)
-      self._batches[source] = [
-        place_batch(mesh, {name: x[i : i + batch_rows] for name, x in padded.items()}) for i in pieces
-      ]
-
-  def __call__(self, params) -> dict[str, float]:
-    """{'held_out_loss_<source>': nats per trained token}."""
-    results = {}
-    for source, batches in self._batches.items():
-      sums = [self._measure(params, batch) for batch in batches]
-      total, count = (math.fsum(float(x) for x in column) for column in zip(*sums))
-      results[f'held_out_loss_{source}'] = total / count
-    return results
-
-
-class Report:
-  """Reads the numbers of a step when it is finished, and writes its row."""
-
-  def __init__(self, writer: Writer | None, clock: Throughput, rates: np.ndarray, every: int):
-    """`writer`: None on all processes but one; `rates`: learning rates of all updates, on the host, since what a device
-    computes now waits for the step that was queued last; `every`: steps between rows."""
-    self._writer, self._clock, self._rates, self._every = writer, clock, rates, every
-
-  def write(self, row: dict):
-    if self._writer is not None:
-      self._writer.write(row)
-
-  def finish(self, step: int, metrics: dict, measure: Callable[[], dict] | None = None):
-    """Waits for a step; `measure` adds held-out losses to its row.
-
-    Raises:
-      FloatingPointError: its loss or gradient is not finite.
-    """
-    values = {name: float(x) for name, x in metrics.items()}
-    self._clock.count(values.pop('trained_tokens'))
-    if not (math.isfinite(values['loss']) and math.isfinite(values['grad_norm'])):
-      raise FloatingPointError(f'step {step}: loss {values["loss"]}, gradient norm {values["grad_norm"]}')
-    if self._writer is not None:
-      self._writer.advance(step, values['loss'])
-    if measure is None and step > 1 and step % self._every:
-      return
-    shown = {name: x if math.isfinite(x) else None for name, x in sorted(values.items())}
-    row = {'step': step, **shown, 'learning_rate': float(self._rates[step - 1]), **self._clock.read()}
-    if measure is not None:
-      self._clock.pause()
-      row |= measure()
-    self.write(row)
 
 
 def train(config: ConfigDict, folder: Path) -> int:
@@ -147,16 +92,19 @@ def train(config: ConfigDict, folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise InputError(f'--workdir={folder} cannot be made: {error.strerror}') from None
-  if steps_in(folder):  # a run that saved nothing has nothing to lose
-    workdir.check_continues(folder, resolved)
-  samples = None
-  if config.sample_every:
-    samples = TrainingSamples(config.sample_prompts, folder, cfg, data)
-
   if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
     jax.config.update('jax_compilation_cache_dir', str(folder.absolute() / 'compile_cache'))
   main_process = jax.process_index() == 0
-  with explain_lost_process(), jax.set_mesh(mesh), Checkpoints(folder, config.checkpoint.keep) as checkpoints:
+  latest_step = lambda: max(steps_in(folder), default=None)
+  with (
+    explain_lost_process(), hold_together(folder), CtrlC(latest_step) as ctrl_c, jax.set_mesh(mesh),
+    Checkpoints(folder, config.checkpoint.keep) as checkpoints,
+  ):  # fmt: skip
+    if checkpoints.latest is not None:  # a run that saved nothing has nothing to lose
+      workdir.check_continues(folder, resolved)
+    samples = None
+    if config.sample_every:
+      samples = TrainingSamples(config.sample_prompts, folder, cfg, data)
     if (checkpoints.latest or 0) >= config.steps:
       print(f'{folder} already holds step {checkpoints.latest} of {config.steps}: nothing to do', file=sys.stderr)
       return 0
@@ -167,7 +115,7 @@ def train(config: ConfigDict, folder: Path) -> int:
     checkpoints.check_disk(like)
     if main_process:
       workdir.record_start(folder, resolved, Path(config.data.path) / 'tokenizer', list(mesh.devices.flat))
-    writer = None
+    writer = not_finite = None
     try:
       state, start = start_state(config, cfg, like, checkpoints, mesh, make_opt)
 
@@ -185,12 +133,15 @@ def train(config: ConfigDict, folder: Path) -> int:
       report = Report(writer, clock, rates, config.log_every)
       say_start(cfg, mesh, mixture, data, start, config.steps)
 
+      if samples is not None and start and start % config.sample_every == 0 and not samples.has(start):
+        samples.write(start, state.params)  # it was stopped between the checkpoint and these
       if start == 0 and (losses := held_out(state.params)):
         report.write({'step': 0, **losses})
       pending = None  # the step that the devices are working on; it is read when the next one is queued
       for g, batch in mixtures.iterate(mixture, start, config.steps):
         step = g + 1
         state, metrics = step_fn(state, place_batch(mesh, batch))
+        ctrl_c.saves = True
         if pending is not None:
           report.finish(*pending)
         pending = (step, metrics)
@@ -205,18 +156,21 @@ def train(config: ConfigDict, folder: Path) -> int:
         report.finish(*pending, measure=partial(held_out, state.params) if measuring else None)
         pending = None
         clock.pause()
+        if samples is not None and sampling and not preempted:
+          samples.write(step, state.params)  # before the checkpoint, as the row
         if saving:
           checkpoints.save(step, state)
-        if preempted:
-          print(f'SIGTERM: step {step} is being saved; run the same command again', file=sys.stderr, flush=True)
-          return PREEMPTED
-        if samples is not None and sampling:
+        if preempted and not last:
+          name, code = ('Ctrl-C', INTERRUPTED) if ctrl_c.pressed else ('SIGTERM', PREEMPTED)
+          print(f'{name}: step {step} is being saved; run the same command again', file=sys.stderr, flush=True)
+          if ctrl_c.pressed:
+            checkpoints.wait()
+            print(f'Ctrl-C: step {step} is saved, and the run continues after it', file=sys.stderr, flush=True)
+          return code
+        if samples is not None and sampling and preempted:
           samples.write(step, state.params)
     except FloatingPointError as error:
-      good = checkpoints.latest
-      where = f'the last good checkpoint is step {good}' if good is not None else 'no checkpoint was saved before'
-      print(f'error: {error}: not finite, stopped; {where} in {folder}', file=sys.stderr, flush=True)
-      return 1
+      not_finite = str(error)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
       said = memory.explain_exhausted(error)
       if said is None:
@@ -226,6 +180,12 @@ def train(config: ConfigDict, folder: Path) -> int:
     finally:
       if writer is not None:
         writer.close()
+    if not_finite is not None:
+      state = None  # room to read checkpoints back
+      good = checkpoints.last_good(like, mesh)
+      where = f'the last good checkpoint is step {good}' if good is not None else 'there is no good checkpoint'
+      print(f'error: {not_finite}: not finite, stopped; {where} in {folder}', file=sys.stderr, flush=True)
+      return 1
   print(f'done: step {config.steps} in {folder}', file=sys.stderr, flush=True)
   return 0
 

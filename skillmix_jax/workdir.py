@@ -43,15 +43,37 @@ def read_config(workdir: Path) -> dict:
   """The config that a workdir was made with.
 
   Raises:
-    InputError: there is none, or it is no JSON.
+    InputError: there is none, or it is damaged.
   """
   path = workdir / 'config.json'
+  if not path.exists():
+    raise InputError(f'{workdir} is not the folder of a run: it has no config.json')
+  return _read_json(path, ('model', 'data_identity'), 'put a copy in its place')
+
+
+def read_starts(workdir: Path) -> list[dict]:
+  """What run.json says of the starts of a run.
+
+  Raises:
+    InputError: it is damaged.
+  """
+  path = workdir / 'run.json'
+  if not path.exists():
+    return []
+  return _read_json(path, ('starts',), 'put a copy in its place or delete it, the run does not need it')['starts']
+
+
+def _read_json(path: Path, names: tuple[str, ...], remedy: str) -> dict:
   try:
-    return json.loads(path.read_text())
-  except FileNotFoundError:
-    raise InputError(f'{workdir} is not the folder of a run: it has no config.json') from None
+    value = json.loads(path.read_text())
   except json.JSONDecodeError as error:
-    raise InputError(f'{path}:{error.lineno}: not JSON ({error.msg})') from None
+    raise InputError(f'{path}:{error.lineno}: not JSON ({error.msg}); {remedy}') from None
+  except (OSError, UnicodeDecodeError) as error:
+    raise InputError(f'{path} cannot be read ({error}); {remedy}') from None
+  for name in names:
+    if not isinstance(value, dict) or name not in value:
+      raise InputError(f'{path} has no {name!r}; {remedy}')
+  return value
 
 
 def saved_model(saved: dict) -> Config:
@@ -114,10 +136,9 @@ def check_continues(workdir: Path, config: dict):
 
 def record_start(workdir: Path, config: dict, tokenizer: Path, devices: list[jax.Device]):
   """Writes config.json and tokenizer/, and adds this start to run.json."""
+  starts = read_starts(workdir)
   write_json(workdir / 'config.json', config)
   _copy_tokenizer(tokenizer, workdir / 'tokenizer')
-  path = workdir / 'run.json'
-  starts = json.loads(path.read_text())['starts'] if path.exists() else []
   start = {
     'time': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
     'command': sys.argv,
@@ -126,7 +147,7 @@ def record_start(workdir: Path, config: dict, tokenizer: Path, devices: list[jax
     'packages': {name: importlib.metadata.version(name) for name in PACKAGES},
     'devices': {'kind': devices[0].device_kind, 'num': len(devices), 'processes': jax.process_count()},
   }
-  write_json(path, {'starts': [*starts, start]})
+  write_json(workdir / 'run.json', {'starts': [*starts, start]})
 
 
 def _copy_tokenizer(source: Path, target: Path):

@@ -50,6 +50,10 @@ def test_help_teaches_and_is_no_error(answers):
 
 FULL = {
   'a file': "open('/dev/full', 'w').write('x' * 100_000)",
+  'a save': (  # orbax logs what it raises, and tensorstore calls back too late
+    "logging.error('Traceback')\n  Late()\n"
+    "  raise ValueError('RESOURCE_EXHAUSTED: No space left on device [tensorstore_spec=]')"
+  ),
   'a library': "w = ArrayRecordWriter('/dev/full', 'group_size:1'); w.write(b'x' * 10**6); w.close()",
 }
 
@@ -58,7 +62,11 @@ FULL = {
 def test_a_full_disk_is_one_line(what):
   program = f"""
 from array_record.python.array_record_module import ArrayRecordWriter
+from absl import logging
 from skillmix_jax import command
+class Late:
+  def __del__(self):
+    raise RuntimeError('Event loop is closed')
 def main():
   {FULL[what]}
 command.run(main)
@@ -67,3 +75,4 @@ command.run(main)
   assert done.returncode == 2, done.stderr
   assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
   assert 'No space left on device' in done.stderr and 'free some space' in done.stderr
+  assert 'tensorstore_spec' not in done.stderr

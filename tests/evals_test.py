@@ -291,9 +291,9 @@ def test_an_unknown_model_is_one_line_with_the_servers_words(tmp_path):
 
 
 def test_two_processes_on_one_run_refuse_each_other(server, tmp_path):
-  from evals.replies.ledger import lock
+  from skillmix_jax.lock import hold
 
-  with lock(tmp_path / 'run'):
+  with hold(tmp_path / 'run'):
     message = run(
       'evals.sample', *CONFIG, f'--run={tmp_path / "run"}', '--student=openai:fake-1', url=server.base_url, code=2
     )

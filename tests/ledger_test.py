@@ -4,8 +4,6 @@ import errno
 import itertools
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from fake_openai import start_process
 
 from evals.replies import appended_file
 from evals.replies.endpoints import Exact, collect
-from evals.replies.ledger import Ledger, Reply, Request, Slot, key, lock
+from evals.replies.ledger import Ledger, Reply, Request, Slot, key
 from skillmix_jax.errors import InputError
 
 SLOT = Slot('all-k2-0001', 1, 'vote', vote=2)
@@ -219,24 +217,6 @@ def test_a_disk_that_fails_in_the_background_is_said(tmp_path, monkeypatch):
   ):
     writer.append(Request(SLOT, MESSAGES), 'k', 'm', {}, reply())
     monkeypatch.setattr(os, 'fsync', broken)
-
-
-def test_two_processes_on_one_run_refuse_each_other(tmp_path):
-  code = (
-    'import sys\nfrom pathlib import Path\nfrom evals.replies.ledger import lock\n'
-    'with lock(Path(sys.argv[1])):\n  print("held", flush=True)\n  sys.stdin.read()'
-  )
-  command = [sys.executable, '-c', code, str(tmp_path / 'run')]
-  root = Path(__file__).parent.parent
-  with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-    assert process.stdout.readline() == 'held\n'
-    with pytest.raises(InputError, match=f'is in use by process {process.pid} on '), lock(tmp_path / 'run'):
-      pass
-    process.kill()
-    process.wait()
-  for _ in range(2):
-    with lock(tmp_path / 'run'):
-      pass
 
 
 def test_two_kills_cost_what_was_in_flight(tmp_path):

@@ -12,9 +12,10 @@ from evals import select
 from evals.questions import catalog
 from evals.questions.settings import from_config
 from evals.replies import run
-from evals.replies.ledger import Ledger, Reply, Request, Slot, lock
+from evals.replies.ledger import Ledger, Reply, Request, Slot
 from evals.replies.run import Student
 from skillmix_jax.errors import InputError
+from skillmix_jax.lock import hold
 
 STUDENT = Student('openai:fake-1', 'fake-1', {})
 
@@ -53,11 +54,11 @@ def kill_at(monkeypatch, number):
 
 
 def test_a_start_that_is_killed_anywhere_is_continued_by_the_same_command(tmp_path, monkeypatch):
-  with lock(tmp_path / 'whole'):
+  with hold(tmp_path / 'whole'):
     whole = run.start(tmp_path / 'whole', settings(), STUDENT)
   for number in range(100):
     path = tmp_path / f'killed{number}'
-    with monkeypatch.context() as patch, lock(path):
+    with hold(path), monkeypatch.context() as patch:
       kill_at(patch, number)
       try:
         run.start(path, settings(), STUDENT)
@@ -65,10 +66,10 @@ def test_a_start_that_is_killed_anywhere_is_continued_by_the_same_command(tmp_pa
         pass
       else:
         break
-    with lock(path):
+    with hold(path):
       again = run.start(path, settings(), STUDENT)
     assert again.combinations == whole.combinations and again.catalog.fingerprint == whole.catalog.fingerprint
-    assert {entry.name for entry in path.iterdir()} == {'.lock', 'catalog', 'combinations.jsonl', 'config.json'}
+    assert {entry.name for entry in path.iterdir()} == {'catalog', 'combinations.jsonl', 'config.json'}
   assert 10 < number < 99
 
 
@@ -93,7 +94,7 @@ def test_a_folder_that_holds_something_else_is_refused_and_stays(tmp_path):
   (tmp_path / 'model').mkdir()
   (tmp_path / 'model/config.json').write_text('{"model_type": "llama"}')
   for name, said in (('mine', 'not empty and no run'), ('model', 'not the config of a run')):
-    with lock(tmp_path / name), pytest.raises(InputError, match=said):
+    with hold(tmp_path / name), pytest.raises(InputError, match=said):
       run.start(tmp_path / name, settings(), STUDENT)
   assert (tmp_path / 'mine/catalog/skills.json').read_text() == '{}'
 

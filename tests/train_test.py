@@ -275,7 +275,7 @@ def test_a_row_is_written_without_work_for_the_device(tmp_path, small_data, monk
 def test_a_full_disk_is_said_before_training(tmp_path, small_data, monkeypatch):
   usage = type('Usage', (), {'free': 1000})
   monkeypatch.setattr('skillmix_jax.checkpoint.shutil.disk_usage', lambda path: usage)
-  with pytest.raises(InputError, match='GiB free, but 1 checkpoints'):
+  with pytest.raises(InputError, match='GiB free, but a checkpoint and the next one'):
     train(make_config(small_data), tmp_path)
   assert not (tmp_path / 'metrics.jsonl').exists()
 

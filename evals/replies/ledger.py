@@ -7,11 +7,9 @@ ever appends to a file of its own. Rows have a key, so files of several machines
 
 import contextlib
 import dataclasses
-import fcntl
 import gc
 import hashlib
 import json
-import os
 import secrets
 import socket
 import sys
@@ -273,26 +271,3 @@ class Writer:
     """Ends with everything on the disk; raises InputError where that fails."""
     if self._file is not None:
       self._file.close()
-
-
-@contextlib.contextmanager
-def lock(run: Path) -> Iterator[None]:
-  """Holds a run folder alone; the lock goes with the process, however that ends.
-
-  Raises:
-    InputError: another process holds it.
-  """
-  run.mkdir(parents=True, exist_ok=True)
-  with (run / '.lock').open('a+') as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      file.seek(0)
-      raise InputError(
-        f'{run} is in use by {file.read().strip() or "another process"}; wait for it, end it, or copy the folder to '
-        'work on another part'
-      ) from None
-    file.truncate(0)
-    file.write(f'process {os.getpid()} on {socket.gethostname()}')
-    file.flush()
-    yield

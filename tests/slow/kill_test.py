@@ -7,7 +7,8 @@ import time
 import pytest
 from survival import end, finish, is_saving, numbers, reached, start, wait_for
 
-from skillmix_jax.errors import PREEMPTED
+from skillmix_jax.checkpoint import steps_in
+from skillmix_jax.errors import INTERRUPTED, PREEMPTED
 
 
 @pytest.fixture(scope='module')
@@ -49,3 +50,36 @@ def test_a_second_sigterm_does_not_break_the_save(tmp_path, small_data, expected
   code, said = end(process, signal.SIGTERM)
   assert code == PREEMPTED, said
   assert finish(tmp_path, small_data) == expected
+
+
+def test_ctrl_c_saves_says_the_step_and_the_run_resumes_exactly(tmp_path, small_data, expected):
+  process = start(tmp_path, small_data, '--config.checkpoint.every=1000')
+  wait_for(process, reached(tmp_path, 7))
+  code, said = end(process, signal.SIGINT)
+  assert code == INTERRUPTED, said
+  (step,) = steps_in(tmp_path)
+  assert f'Ctrl-C: step {step} is saved' in said and 'Traceback' not in said
+  assert finish(tmp_path, small_data) == expected
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path, small_data, expected):
+  process = start(tmp_path, small_data, '--config.steps=100000')
+  wait_for(process, lambda: steps_in(tmp_path))
+  process.send_signal(signal.SIGINT)
+  time.sleep(0.05)
+  began = time.monotonic()
+  code, said = end(process, signal.SIGINT)
+  assert code == INTERRUPTED and time.monotonic() - began < 5, said
+  assert 'Traceback' not in said
+
+
+def test_ctrl_c_while_compiling_ends_within_5_seconds(tmp_path, small_data, monkeypatch):
+  monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', str(tmp_path / 'empty'))
+  process = start(tmp_path / 'run', small_data, '--config.held_out.rows=0', '--config.model.num_layers=12')
+  lines = iter(process.stderr.readline, '')
+  assert any(line.startswith('starts, to step') for line in lines)
+  time.sleep(0.5)  # the first step is being traced and compiled
+  began = time.monotonic()
+  code, said = end(process, signal.SIGINT)
+  assert code == INTERRUPTED and time.monotonic() - began < 5, said
+  assert said.endswith('Ctrl-C: ended at once; the same command starts again\n') and 'step 1' not in said

@@ -91,6 +91,32 @@ def test_sampling_on_2_processes_gives_the_answers_of_1(tmp_path, stopped):
   assert len(answers[0]) == 5 and answers[0] == answers[1]
 
 
+def test_a_damaged_part_sends_all_processes_back_to_the_same_step(tmp_path, small_data):
+  folder = tmp_path / 'run'
+  options = ('--config.checkpoint.every=2', '--config.mesh.fsdp=2')
+  assert codes(train(2, 1, folder, small_data, '--config.steps=4', *options)) == [0, 0], said(folder, 0)
+  parts = sorted((folder / 'checkpoints' / '4' / 'params' / 'ocdbt.process_1' / 'd').iterdir())
+  for path in parts:  # what process 1 wrote, and alone reads
+    os.truncate(path, path.stat().st_size // 2)
+  processes = train(2, 1, folder, small_data, '--config.steps=6', *options)
+  assert codes(processes) == [0, 0], said(folder, 0) + said(folder, 1)
+  assert 'going on from step 2' in said(folder, 0) and 'continues after step 2' in said(folder, 0)
+  assert steps_in(folder) == [4, 6] and list(losses(folder)) == list(range(1, 7))
+
+
+def test_all_processes_of_a_second_run_are_refused(tmp_path, small_data):
+  first, second = tmp_path / 'run', tmp_path / 'second'
+  processes = train(2, 1, first, small_data, '--config.steps=100000')
+  wait_for_step(processes, first, 2)
+  refused = train(2, 1, second, small_data, '--config.steps=100000', f'--workdir={first}')
+  assert codes(refused) == [2, 2], said(second, 0)
+  assert f'in use by process {processes[0].pid} on' in said(second, 0) and 'in use' in said(second, 1)
+  for process in processes:
+    process.send_signal(signal.SIGINT)
+  assert codes(processes) == [130, 130], said(first, 0)
+  assert steps_in(first) and all('Ctrl-C: step' in said(first, index) for index in (0, 1))
+
+
 def test_the_local_launcher(tmp_path, small_data):
   folder = tmp_path / 'run'
   command = [ROOT / 'launch' / 'local.sh', '2', 'skillmix_jax.train', '--config=configs/tiny.py', '--config.steps=2']
