@@ -188,7 +188,7 @@ class TrainingSamples:
     return on_main_process((self._folder / f'{step}.jsonl').exists())
 
   def write(self, step: int, params: decoder.Decoder):
-    """Answers all prompts into samples/<step>.jsonl; it appears when complete. The batch size is that of the first time."""
+    """Answers all prompts into samples/<step>.jsonl, which appears when complete; the batch size is the first one's."""
     free = free_bytes()
     mesh = decode_mesh(self._cfg, free)
     if self._batch_size is None:
