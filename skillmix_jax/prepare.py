@@ -18,58 +18,20 @@ same input gives the same bytes. docs/data.md describes the files; `skillmix_jax
 
 import pathlib
 import shutil
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from absl import flags
-from rich import box
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from skillmix_jax import command
+from skillmix_jax import command, data_summary
 from skillmix_jax.data import chat, manifest, records, rows, sources, tokenizer
 from skillmix_jax.errors import InputError
 from skillmix_jax.lock import hold
+from skillmix_jax.progress import Preparing
 
 FLAGS = flags.FLAGS
-SECONDS_BETWEEN_LINES = 10  # of progress in a log
-
-
-class Reporter:
-  """A line per source on a terminal; in a log a line now and then."""
-
-  def __init__(self, console: Console):
-    self._console, self._start, self._next_line = console, time.monotonic(), time.monotonic() + SECONDS_BETWEEN_LINES
-    self._tokens: Counter = Counter()
-    self._tasks: dict[str, TaskID] = {}
-    self._bar = Progress(
-      SpinnerColumn(), TextColumn('{task.description}'), TimeElapsedColumn(), console=console, transient=True
-    )
-
-  def __enter__(self):
-    if self._console.is_terminal:
-      self._bar.start()
-    return self
-
-  def __exit__(self, *_):
-    if self._console.is_terminal:
-      self._bar.stop()
-
-  def update(self, name: str, documents: int, rows: int, tokens: int):
-    """`tokens` is how many were added."""
-    self._tokens[name] += tokens
-    total, seconds = self._tokens.total(), time.monotonic() - self._start
-    line = f'{name}: {documents:,} read, {rows:,} rows, {self._tokens[name]:,} tokens'
-    if self._console.is_terminal:
-      if name not in self._tasks:
-        self._tasks[name] = self._bar.add_task('', total=None)
-      self._bar.update(self._tasks[name], description=f'{line} ({total / seconds:,.0f} tokens/s)')
-    elif time.monotonic() >= self._next_line:
-      self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
-      self._console.print(f'{line}; {total / seconds:,.0f} tokens/s', highlight=False)
 
 
 def text_sources(folder, encoder, length, held_out, *, code, wet, text, languages) -> list[rows.TextSource]:
@@ -122,7 +84,7 @@ def prepare(
   with hold(out, out.with_name(f'.{out.name}.lock')):
     _check_out(out, part)
     try:
-      with Reporter(Console()) as progress:
+      with Preparing(Console()) as progress:
         cuts = rows.Cuts(length, drop_cut)
         done: list[rows.Source] = []
         lengths: list[int] = []
@@ -225,36 +187,6 @@ def _describe(done: Sequence[rows.Source], cuts: rows.Cuts, encoder, template: s
   }
 
 
-def show(described: dict, console: Console):
-  """The tables that end the command, of a manifest."""
-  table = Table(box=box.SIMPLE_HEAD)
-  for name in ('source', 'rows', 'tokens', 'trained', 'held-out rows', 'documents', 'notes'):
-    table.add_column(name, justify='left' if name in ('source', 'notes') else 'right')
-  for name, counts in described['sources'].items():
-    notes = ', '.join(
-      f'{key.replace("_", " ")}: {n:,}' for key, n in counts.items() if key.startswith(('skip', 'kept'))
-    )
-    shown = ('train_rows', 'tokens', 'trained_tokens', 'held_out_rows', 'documents')
-    table.add_row(name, *(f'{counts[key]:,}' for key in shown), notes)
-  console.print(table)
-  for name, counts in described['sources'].items():
-    if 'share_wanted' in counts:
-      why = '; it ran out: give more of it, or fewer --rows' if counts['ran_out'] else ''
-      console.print(
-        f'{name}: {counts["share_reached"]:.1%} of the text rows, --shares wants {counts["share_wanted"]:.1%}{why}',
-        soft_wrap=True, highlight=False,
-      )  # fmt: skip
-  if described['cuts']:
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in ('k', 'dialogs', 'with a cut answer', 'trained tokens lost', 'left out'):
-      table.add_column(name, justify='right')
-    for k, counts in described['cuts'].items():
-      share = counts['cut'] / max(1, counts['dialogs'])
-      numbers = (f'{counts["cut"]:,} ({share:.0%})', f'{counts["lost_tokens"]:,}', f'{counts.get("dropped", 0):,}')
-      table.add_row(k, f'{counts["dialogs"]:,}', *numbers)
-    console.print(table)
-
-
 def main():
   for name in ('tokenizer', 'template', 'out'):
     if not FLAGS[name].value:
@@ -276,7 +208,7 @@ def main():
     held_out=FLAGS.held_out,
   )
   console = Console()
-  show(described, console)
+  data_summary.show(described, console)
   console.print(
     f'written to {FLAGS.out}; look at it: python -m skillmix_jax.view --data={FLAGS.out}', soft_wrap=True, markup=False
   )

@@ -31,6 +31,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict, config_flags
 
 from skillmix_jax import command, memory, workdir
+from skillmix_jax.answering import TrainingSamples
 from skillmix_jax.checkpoint import Checkpoints, steps_in
 from skillmix_jax.data import mixture as mixtures
 from skillmix_jax.data.records import Data
@@ -45,7 +46,6 @@ from skillmix_jax.models import decoder
 from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer
 from skillmix_jax.pretrained import open_source
-from skillmix_jax.sample import TrainingSamples
 from skillmix_jax.step import State, train_step
 from skillmix_jax.stopping import CtrlC
 

@@ -22,7 +22,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from skillmix_jax import command, prepare
+from skillmix_jax import command, data_summary
 from skillmix_jax.data import checks, records, tokenizer
 from skillmix_jax.data.mixture import Batch, Mixture
 from skillmix_jax.errors import InputError
@@ -162,7 +162,7 @@ def view(path: str, num_rows: int, seed: int, console: Console) -> bool:
   show_rows(console, titled_rows(data, mixture, batch, num_rows))
   results = checks.run_checks(batch, data, mixture.indices(0)[0], text_rows)
   show_checks(console, results)
-  prepare.show(data.manifest, console)
+  data_summary.show(data.manifest, console)
   return not any(check.bad_rows for check in results)
 
 

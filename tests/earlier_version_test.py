@@ -12,6 +12,7 @@ import pytest
 from configs import minimix
 from evals.minimix.__main__ import write as write_world
 from evals.report import report_run
+from skillmix_jax.answering import Model
 from skillmix_jax.checkpoint import Checkpoints, load_params, steps_in
 from skillmix_jax.data.mixture import Mixture
 from skillmix_jax.data.records import open_data
@@ -21,7 +22,7 @@ from skillmix_jax.models import decoder
 from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer
 from skillmix_jax.prompts import read_dialogs
-from skillmix_jax.sample import Model, sample
+from skillmix_jax.sample import sample
 from skillmix_jax.step import State
 from skillmix_jax.train import train
 from skillmix_jax.workdir import read_config

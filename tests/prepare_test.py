@@ -11,6 +11,7 @@ import pytest
 from data_fixtures import bpe_folder, two_rounds, write_jsonl, write_wet
 from rich.console import Console
 
+from skillmix_jax import data_summary, progress
 from skillmix_jax import prepare as command
 from skillmix_jax.data import records, rows, sources
 from skillmix_jax.data.records import open_data
@@ -412,7 +413,7 @@ def test_the_command_answers_bad_input_with_one_line_and_exit_code_2(inputs, tmp
 
 
 def test_a_log_gets_a_line_now_and_then(inputs, tmp_path, monkeypatch, capsys):
-  monkeypatch.setattr(command, 'SECONDS_BETWEEN_LINES', 0)
+  monkeypatch.setattr(progress, 'SECONDS_BETWEEN_LINES', 0)
   _prepare(inputs, tmp_path / 'd', **_only(dialogs=[str(inputs / 'dialogs.jsonl')]))
   lines = capsys.readouterr().out.splitlines()
   assert len(lines) == 60 and lines[0].startswith('dialogs: 1 read, ') and lines[59].endswith(' tokens/s')
@@ -451,7 +452,7 @@ def test_a_source_that_runs_out_is_said(inputs, tmp_path, capsys):
   code, wet = manifest['sources']['code'], manifest['sources']['wet']
   assert wet['ran_out'] and not code['ran_out'] and (code['train_rows'], wet['train_rows']) == (8, asked - 8)
   assert wet['share_reached'] == (asked - 8) / asked < wet['share_wanted'] == 0.99
-  command.show(manifest, Console(width=200))
+  data_summary.show(manifest, Console(width=200))
   said = capsys.readouterr().out
   assert 'wants 99.0%; it ran out' in said and said.count('ran out') == 1
 

@@ -16,10 +16,11 @@ from conftest import make_dialog, write_jsonl
 from train_test import make_config, run
 
 from skillmix_jax import batches, command, compile_cache
+from skillmix_jax.answering import Model
 from skillmix_jax.convert import to_hf
 from skillmix_jax.errors import InputError
 from skillmix_jax.prepare import prepare
-from skillmix_jax.sample import Model, sample
+from skillmix_jax.sample import sample
 from skillmix_jax.train import train
 
 ROOT = Path(__file__).parent.parent

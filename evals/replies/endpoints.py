@@ -111,7 +111,7 @@ class Local:
     Raises:
       InputError: there is no such checkpoint, dtype or template.
     """
-    from skillmix_jax.sample import Model
+    from skillmix_jax.answering import Model
 
     self._model = Model(checkpoint, dtype=dtype, template=template, batch_size=batch_size)
     self._batch_size = batch_size
