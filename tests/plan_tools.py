@@ -32,7 +32,7 @@ def plan(folder: Path, config: str, target: str, *overrides: str) -> tuple[dict,
   command = [PYTHON, '-m', 'skillmix_jax.plan', f'--config=configs/{config}.py', f'--target={target}', f'--json={path}']
   done = subprocess.run([*command, *overrides], cwd=ROOT, capture_output=True, text=True, timeout=900)
   assert done.returncode == 0, done.stderr
-  assert done.stderr == '', 'the compilers say nothing around the answer'
+  assert not done.stderr, done.stderr  # the compilers say nothing around the answer
   answer = json.loads(path.read_text())
   assert answer['method'] == 'compiled'
   return answer | {'gib': answer['peak_bytes_per_device'] / 2**30}, done.stdout
