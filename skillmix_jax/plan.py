@@ -252,6 +252,7 @@ def main():
   if _JSON.value and not Path(_JSON.value).absolute().parent.is_dir():
     raise InputError(f'--json={_JSON.value}: there is no such folder')
   jax.config.update('jax_platforms', 'cpu')  # whatever is here: it is not what is planned for
+  jax.config.update('jax_enable_compilation_cache', False)  # programs for absent devices cannot be read back
   plan = make_plan(config, target)
   if not plan.fits:
     plan.change = find_change(config, target, plan)
