@@ -19,7 +19,7 @@ from absl import flags
 from evals.graders import family
 from evals.questions.settings import parse_ks
 from evals.replies.run import open_run
-from evals.results import contrasts, grades, metrics, tables, training_data
+from evals.results import cells, contrasts, graded, terminal, training_data
 from evals.results.contrasts import Contrast, Graded
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
@@ -30,10 +30,10 @@ FLAGS = flags.FLAGS
 def load(path: Path) -> Graded:
   """A run with its marks; raises InputError where it has no votes."""
   run = open_run(path)
-  grader = grades.find_grader(run)
+  grader = graded.find_grader(run)
   if grader is None:
     raise InputError(f'{path} has no votes yet: run evals.grade first')
-  rows = list(grades.build(run, grader))
+  rows = list(graded.build(run, grader))
   names = sorted({row['grader'] for row in rows if row['grader']})
   return Graded(path.name, rows, run.settings.generations, ', '.join(names), family(grader.model), run.student.params)
 
@@ -80,7 +80,7 @@ def find(runs: Sequence[Graded], metric: str, settings: Sequence[str], ks: Seque
 
 def _define_flags():
   flags.DEFINE_list('runs', [], 'folders of graded runs, the baseline first')
-  flags.DEFINE_enum('metric', 'ratio_of_full_marks', metrics.METRICS, 'what is compared')
+  flags.DEFINE_enum('metric', 'ratio_of_full_marks', cells.METRICS, 'what is compared')
   flags.DEFINE_list('settings', [], 'only these; default: all')
   flags.DEFINE_list('ks', [], 'only these; default: all')
   flags.DEFINE_list('train_data', [], 'dialogs that the students were trained on')
@@ -95,7 +95,7 @@ def main():
   check_same_sampling(runs)
   found = find(runs, FLAGS.metric, FLAGS.settings, ks)
   writers = training_data.read(FLAGS.train_data).families if FLAGS.train_data else frozenset()
-  tables.print_contrasts(contrasts.decide(found, contrasts.refusal(runs, writers)))
+  terminal.print_contrasts(contrasts.decide(found, contrasts.refusal(runs, writers)))
 
 
 if __name__ == '__main__':

@@ -26,7 +26,7 @@ from evals.replies.ledger import Slot
 from evals.replies.progress import money
 from evals.replies.run import Run, open_run
 from evals.replies.waves import Grader
-from evals.results import grades
+from evals.results import graded
 from evals.sample import SOME_FAILED, ask
 from evals.students import open_grader
 from skillmix_jax import command
@@ -39,7 +39,7 @@ LISTED = 5  # missing votes that are named one by one
 
 def check_same_grader(run: Run, grader: Grader):
   """Raises InputError where the run holds votes of another grader."""
-  before = grades.find_grader(run)
+  before = graded.find_grader(run)
   if before is not None and before != grader:
     copy = f'{run.path}-2'
     raise InputError(

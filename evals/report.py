@@ -27,7 +27,7 @@ from evals.replies import waves
 from evals.replies.progress import dollars
 from evals.replies.run import Run, open_run
 from evals.replies.waves import Grader
-from evals.results import contrasts, grades, metrics, tables, training_data
+from evals.results import cells, contrasts, graded, terminal, training_data
 from evals.results.contrasts import Contrast, Graded
 from evals.results.training_data import TrainingData
 from skillmix_jax import command
@@ -92,12 +92,12 @@ def summarize(run: Run, grader: Grader | None, rows: list[dict[str, Any]], data:
     'name_filter': settings.name_filter, 'exclude_skills': list(settings.exclude_skills),
     'done': sum(row['points'] is not None for row in rows), 'wanted': len(run.combinations) * settings.generations,
     'unparsed': sum(bool(reason) and reason != 'not asked yet' for row in rows for reason in row['reasons']),
-    'cells': metrics.cells(rows, wanted, settings.generations, settings.votes),
-    'by_generation': metrics.by_generation(rows),
-    'agreement': metrics.agreement(rows, settings.votes), 'decoys': metrics.decoys(rows),
+    'cells': cells.cells(rows, wanted, settings.generations, settings.votes),
+    'by_generation': cells.by_generation(rows),
+    'agreement': cells.agreement(rows, settings.votes), 'decoys': cells.decoys(rows),
   }  # fmt: skip
   if data is not None:
-    seen = metrics.seen_cells(rows, data.skill_sets, settings.generations, settings.votes)
+    seen = cells.seen_cells(rows, data.skill_sets, settings.generations, settings.votes)
     found['seen'] = {'train_data': list(data.files), 'num_skill_sets': len(data.skill_sets), 'cells': seen}
   return found | spent(run)
 
@@ -105,8 +105,8 @@ def summarize(run: Run, grader: Grader | None, rows: list[dict[str, Any]], data:
 def report_run(path: Path, data: TrainingData | None) -> Report:
   """Rebuilds grades.jsonl and metrics.json of one run."""
   run = open_run(path)
-  grader = grades.find_grader(run)
-  rows = list(grades.build(run, grader))
+  grader = graded.find_grader(run)
+  rows = list(graded.build(run, grader))
   if not rows:
     raise InputError(f'{path} has no finished text yet: run evals.sample first')
   found = summarize(run, grader, rows, data)
@@ -169,10 +169,10 @@ def main():
   data = training_data.read(FLAGS.train_data) if FLAGS.train_data else None
   reports = [report_run(Path(path), data) for path in FLAGS.runs]
   for report in reports:
-    tables.print_run(report.run.path.name, report.metrics, report.run.settings.paper_row)
+    terminal.print_run(report.run.path.name, report.metrics, report.run.settings.paper_row)
   found = find_contrasts(reports, data)
   decided = [one for one in found if one.verdict != 'undecided']
-  tables.print_contrasts(decided)
+  terminal.print_contrasts(decided)
   if len(decided) < len(found):
     print(f'{len(found) - len(decided)} of {len(found)} differences are undecided: evals.compare corrects for fewer')
   if out is not None:

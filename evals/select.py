@@ -24,7 +24,7 @@ from evals.questions import catalog
 from evals.questions.settings import parse_ks
 from evals.replies import waves
 from evals.replies.run import Run, open_run
-from evals.results import grades
+from evals.results import graded
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 
@@ -85,20 +85,20 @@ def full_marks(
   run: Run, ks: Sequence[int], settings: Sequence[str] = ()
 ) -> tuple[list[dict[str, Any]], Counter, Counter]:
   """(dialogs, texts with marks per k, texts with full marks per k) in the order of the run; () takes all."""
-  grader = grades.find_grader(run)
+  grader = graded.find_grader(run)
   if grader is None:
     raise InputError(f'{run.path} has no votes yet: run evals.grade first')
   dialogs: list[dict[str, Any]] = []
-  graded, full = Counter[int](), Counter[int]()
-  for text, grade in zip(waves.texts(run), grades.build(run, grader)):
+  num_graded, num_full = Counter[int](), Counter[int]()
+  for text, grade in zip(waves.texts(run), graded.build(run, grader)):
     k = text.combination.k
     if grade['points'] is None or (ks and k not in ks) or (settings and text.combination.setting not in settings):
       continue
-    graded[k] += 1
+    num_graded[k] += 1
     if grade['full_marks'] and text.answer1.strip():  # one cannot be trained to say nothing
-      full[k] += 1
+      num_full[k] += 1
       dialogs.append(to_dialog(run, text, grade))
-  return dialogs, graded, full
+  return dialogs, num_graded, num_full
 
 
 def choose(dialogs: list[dict[str, Any]], largest: int | None, seed: int) -> list[dict[str, Any]]:
@@ -125,7 +125,7 @@ def main():
   ks = parse_ks(FLAGS.ks)
   run, out = open_run(Path(FLAGS.run)), output_file('out', FLAGS.out, 'dialogs.jsonl')
   check_settings(run, FLAGS.settings)
-  dialogs, graded, full = full_marks(run, ks, FLAGS.settings)
+  dialogs, num_graded, num_full = full_marks(run, ks, FLAGS.settings)
   if not dialogs:
     where = ' at these settings and ks' if FLAGS.settings or FLAGS.ks else ''
     raise InputError(f'{run.path} has no text with full marks{where}: nothing to write')
@@ -134,9 +134,9 @@ def main():
   written = Counter(dialog['meta']['k'] for dialog in chosen)
   paper = paper_yields()
   print(' k   texts   full marks    the paper   written')
-  for k in sorted(graded):
+  for k in sorted(num_graded):
     beside = f'{paper[k]:.2f}' if k in paper else '-'
-    print(f'{k:2}  {graded[k]:6}  {full[k]:6} ({full[k] / graded[k]:.2f})  {beside:>8}  {written[k]:8}')
+    print(f'{k:2}  {num_graded[k]:6}  {num_full[k]:6} ({num_full[k] / num_graded[k]:.2f})  {beside:>8}  {written[k]:8}')
   print(f'{out}: {len(chosen)} dialogs')
 
 

@@ -8,7 +8,7 @@ import random
 from evals.marking import marks, rubric
 from evals.page import RunView
 from evals.questions import catalog, combinations, prompts
-from evals.results import metrics, statistics
+from evals.results import cells, statistics
 
 GRADER = 'gpt-9.1-mini-2026-08-12'
 SETTINGS = ('train', 'held_out', 'all')
@@ -114,9 +114,9 @@ def make_run(row, *, name=None, num=100, generations=3, settings=SETTINGS, ks=KS
     'seed': 0, 'requests': len(grades) * 5, 'tokens': {'prompt': len(grades) * 2700, 'completion': len(grades) * 1500},
     'dollars': len(grades) * 0.0121, 'started': '2026-11-18T09:12:44Z', 'ended': '2026-11-20T17:40:02Z',
     'unparsed': sum(v is None for g in grades for v in g['votes']), 'done': len(grades), 'wanted': len(grades),
-    'cells': metrics.cells(grades, wanted, generations, 3), 'agreement': metrics.agreement(grades, 3),
-    'decoys': metrics.decoys(grades), 'by_generation': metrics.by_generation(grades),
-    'seen': {'train_data': ['D1.jsonl', 'D2.jsonl'], 'cells': metrics.seen_cells(grades, seen, generations, 3)},
+    'cells': cells.cells(grades, wanted, generations, 3), 'agreement': cells.agreement(grades, 3),
+    'decoys': cells.decoys(grades), 'by_generation': cells.by_generation(grades),
+    'seen': {'train_data': ['D1.jsonl', 'D2.jsonl'], 'cells': cells.seen_cells(grades, seen, generations, 3)},
   }  # fmt: skip
   return RunView(
     name=name or f'{row}-{grader[:5]}', metrics=derived, grades=grades, row=row, model='LLaMA-2-13B-Chat',

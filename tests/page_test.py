@@ -12,7 +12,7 @@ from evals import page
 from evals.page import browser, contrasts, figure, graders, health, tables, view
 from evals.questions.printed import Results
 from evals.results import statistics
-from evals.results.metrics import METRICS
+from evals.results.cells import METRICS
 
 BASE = 'LLaMA-2-13B-Chat'
 

@@ -21,7 +21,7 @@ from evals.page.view import (
   visible,
 )
 from evals.questions.printed import ASSUMED_N, Results
-from evals.results.metrics import NAMES as METRICS
+from evals.results.cells import NAMES as METRICS
 
 __all__ = ['RunView', 'render']
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from evals.page.tables import Number, minus, paper_number
 from evals.page.view import RunView, by_setting, labels
 from evals.questions.printed import Results
-from evals.results.metrics import NAMES as METRICS
+from evals.results.cells import NAMES as METRICS
 
 SYMBOLS = {'higher': '▲', 'lower': '▼', 'undecided': '○', 'refused': '×'}
 

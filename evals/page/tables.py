@@ -8,7 +8,7 @@ from evals.page.graders import anchor, grader_note, graders, missing_anchors, us
 from evals.page.view import RunView, by_setting, labels, setting_name, short_model
 from evals.questions.printed import ASSUMED_N, Printed, Results
 from evals.results import statistics
-from evals.results.metrics import NAMES as METRICS
+from evals.results.cells import NAMES as METRICS
 
 Pair = tuple[float, float]
 

@@ -21,7 +21,7 @@ from evals.replies import waves
 from evals.replies.estimate import Estimate, estimate_grading, estimate_sampling
 from evals.replies.run import Run, Student
 from evals.replies.waves import Grader
-from evals.results import grades
+from evals.results import graded
 from skillmix_jax.models.config import PRESETS, Config
 
 
@@ -219,7 +219,7 @@ def plan_run(
     if name.startswith('@') and not Path(name[1:]).is_file():
       wanted = dataclasses.replace(wanted, exclude_skills=())
   run = runs.preview(folder, wanted, who)
-  before = grades.find_grader(run) if is_there else None
+  before = graded.find_grader(run) if is_there else None
   if before is not None:
     if grader not in (None, f'openai:{before.model}'):
       notes.append(f'it holds votes of {before.model}, which goes on; a copy of the folder can have another grader')

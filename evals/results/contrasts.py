@@ -8,7 +8,7 @@ import numpy as np
 
 from evals.marking import marks
 from evals.marking.marks import Marks
-from evals.results import metrics, statistics
+from evals.results import cells, statistics
 
 ALPHA = 0.05
 
@@ -64,10 +64,10 @@ class Contrast:
 
 def values(run: Graded, metric: str) -> dict[tuple, float]:
   """The value of each complete combination, by what was asked."""
-  mark = dict(zip(metrics.METRICS, metrics.MARKS))[metric]
+  mark = dict(zip(cells.METRICS, cells.MARKS))[metric]
   found = {}
-  for group in metrics.complete(run.rows, run.generations).values():
-    best = marks.combine([Marks(*(row[name] for name in metrics.MARKS)) for row in group])
+  for group in cells.complete(run.rows, run.generations).values():
+    best = marks.combine([Marks(*(row[name] for name in cells.MARKS)) for row in group])
     row = group[0]
     found[row['setting'], row['k'], tuple(row['skills']), row['topic']] = float(getattr(best, mark))
   return found

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from evals.questions import paper_tables
+from evals.results.cells import METRICS, NAMES
 from evals.results.contrasts import Contrast
-from evals.results.metrics import METRICS, NAMES
 
 WIDTH = 18
 

@@ -4,13 +4,13 @@ import pytest
 
 from evals import compare
 from evals.marking.marks import majority, marks
-from evals.results import contrasts, metrics
+from evals.results import cells, contrasts
 from evals.results.contrasts import Graded
 from skillmix_jax.errors import InputError
 
 
 def row(combination, generation, votes, *, skills=('a', 'b'), grader='g-1', topic='t', setting='all', num_votes=3):
-  """A row of grades.jsonl as `grades.build` makes it, for a text of one sentence that names nothing."""
+  """A row of grades.jsonl as `graded.build` makes it, for a text of one sentence that names nothing."""
   given = [tuple(vote) for vote in votes if vote]
   points = majority(given, num_votes) if given else None
   earned = marks(points, len(skills)) if points else None
@@ -38,7 +38,7 @@ def rows_of_three():
 
 
 def test_a_cell_is_what_a_hand_computes():
-  cell = metrics.cell(rows_of_three(), wanted=5, generations=3, num_votes=3)
+  cell = cells.cell(rows_of_three(), wanted=5, generations=3, num_votes=3)
   assert (cell['n'], cell['wanted'], cell['missing']) == (3, 5, 1 + 9)
   assert cell['ratio_of_full_marks'] == pytest.approx(1 / 3)  # c1
   assert cell['ratio_of_all_skills'] == pytest.approx(2 / 3)  # c1, c2
@@ -55,24 +55,24 @@ def test_a_missing_vote_leaves_a_majority_where_two_agree():
   decided = row('c', 1, [FULL, FULL, None])
   open_ = row('c', 1, [FULL, NO_SENSE, None])
   assert decided['full_marks'] == 1 and open_['points'] is None
-  assert metrics.cell([open_], wanted=1, generations=1, num_votes=3)['ratio_of_full_marks'] is None
+  assert cells.cell([open_], wanted=1, generations=1, num_votes=3)['ratio_of_full_marks'] is None
 
 
 def test_a_cell_of_two_graders_is_refused():
   rows = [row('c1', 1, [FULL] * 3), row('c2', 1, [FULL] * 3, grader='g-2')]
-  cell = metrics.cell(rows, wanted=2, generations=1, num_votes=3)
+  cell = cells.cell(rows, wanted=2, generations=1, num_votes=3)
   assert cell['n'] == 0 and 'g-1, g-2' in cell['refused'] and cell['ratio_of_full_marks'] is None
   rows = [row('c1', 1, [FULL] * 3, grader='g-1 and g-2')]
-  assert 'refused' in metrics.cell(rows, wanted=1, generations=1, num_votes=3)
+  assert 'refused' in cells.cell(rows, wanted=1, generations=1, num_votes=3)
 
 
 def test_seen_and_unseen_skill_sets_are_apart_whatever_their_order():
-  cells = metrics.seen_cells(rows_of_three(), {frozenset(('b', 'a'))}, generations=3, num_votes=3)
-  assert [(cell['seen'], cell['n'], cell['ratio_of_full_marks']) for cell in cells] == [(True, 2, 0.5), (False, 1, 0.0)]
+  found = cells.seen_cells(rows_of_three(), {frozenset(('b', 'a'))}, generations=3, num_votes=3)
+  assert [(cell['seen'], cell['n'], cell['ratio_of_full_marks']) for cell in found] == [(True, 2, 0.5), (False, 1, 0.0)]
 
 
 def test_agreement_counts_unanimous_votes_by_criterion():
-  found = metrics.agreement(rows_of_three(), num_votes=3)
+  found = cells.agreement(rows_of_three(), num_votes=3)
   assert found['n'] == 11  # one text lacks a vote
   # skill points: 22 of them, of which one (c1, generation 2, second skill) is not unanimous
   assert found['criteria']['skill'] == pytest.approx(21 / 22)
@@ -85,10 +85,10 @@ def test_decoys_are_counted_with_an_interval():
   rows = [
     row(f'c{i}', 1, [FULL] * 3) | {'decoy': {'position': 0, 'skill': 'z', 'point': int(i < 2)}} for i in range(20)
   ]
-  found = metrics.decoys([*rows, row('plain', 1, [FULL] * 3)])
+  found = cells.decoys([*rows, row('plain', 1, [FULL] * 3)])
   assert (found['n'], found['points'], found['rate']) == (20, 2, 0.1)
   assert found['ci95'] == pytest.approx([0.0279, 0.3010], abs=1e-4)  # Wilson, 2 of 20
-  assert metrics.decoys([row('plain', 1, [FULL] * 3)]) is None
+  assert cells.decoys([row('plain', 1, [FULL] * 3)]) is None
 
 
 def graded(name, outcomes, grader='g-1', family='x', **params):
