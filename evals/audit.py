@@ -13,7 +13,7 @@ import io
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +26,30 @@ from rich.text import Text
 
 from evals.files import write_json
 from evals.marking import marks
-from evals.page.view import share, visible
 from evals.questions import catalog as catalogs
 from evals.questions import prompts
 from evals.results import statistics
+from evals.results.graded import GradedText
+from evals.results.written import share
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
+from skillmix_jax.hidden_characters import visible
 
 FLAGS = flags.FLAGS
 
-OTHERS = ('on_topic', 'sense', 'length')  # criteria besides the skills
+# Criteria besides the skills; 'topic' is the column that says which topic it is.
+OTHERS = tuple('on_topic' if name == 'topic' else name for name in marks.OTHERS)
 CRITERIA = ('skills', *OTHERS)  # as agreement is counted: all skills of a text together
 SHOWN = ('id', 'topic', 'skills', 'definitions', 'length_limit', 'text')
 RESAMPLES = 2_000
 
 Key = tuple[str, int]  # (combination, generation)
+Grades = Mapping[Key, GradedText]
 Marks = dict[str, list[int | None]]  # criterion -> points; of 'skills' one for each skill, None: not marked
 
 
-def read_grades(run: Path) -> dict[Key, dict]:
-  """Rows of RUN/grades.jsonl that have marks."""
+def read_grades(run: Path) -> dict[Key, GradedText]:
+  """The texts of RUN/grades.jsonl that have marks."""
   path = run / 'grades.jsonl'
   try:
     lines = path.read_text(encoding='utf-8').split('\n')  # not splitlines: a text may hold U+2028
@@ -60,7 +64,8 @@ def read_grades(run: Path) -> dict[Key, dict]:
     try:
       row = json.loads(line)
       if row['points'] is not None:
-        found[row['combination'], row['generation']] = row
+        text = GradedText.from_json(row)
+        found[text.combination, text.generation] = text
     except (json.JSONDecodeError, KeyError, TypeError) as error:
       raise InputError(f'{path}:{number}: not a row of grades ({error})') from None
   if not found:
@@ -68,43 +73,43 @@ def read_grades(run: Path) -> dict[Key, dict]:
   return found
 
 
-def draw(grades: dict[Key, dict], n: int, seed: int) -> list[dict]:
-  """`n` rows, shuffled: even over (setting, k, full marks), no combination twice while its stratum has others."""
+def draw(grades: Grades, n: int, seed: int) -> list[GradedText]:
+  """`n` texts, shuffled: even over (setting, k, full marks), no combination twice while its stratum has others."""
   chance = np.random.default_rng(seed)
-  strata: dict[tuple, list[dict]] = defaultdict(list)
-  rows = sorted(grades.values(), key=lambda row: (row['combination'], row['generation']))
-  for i in chance.permutation(len(rows)):
-    strata[rows[i]['setting'], rows[i]['k'], rows[i]['full_marks']].append(rows[i])
-  chosen: list[dict] = []
+  strata: dict[tuple, list[GradedText]] = defaultdict(list)
+  texts = sorted(grades.values(), key=lambda text: (text.combination, text.generation))
+  for i in chance.permutation(len(texts)):
+    strata[texts[i].setting, texts[i].k, texts[i].marks and texts[i].marks.full_marks].append(texts[i])
+  chosen: list[GradedText] = []
   used: set[str] = set()
   queues = [strata[name] for name in sorted(strata)]
   while len(chosen) < n and any(queues):
     for queue in queues:
       if queue and len(chosen) < n:
-        i = next((i for i, row in enumerate(queue) if row['combination'] not in used), 0)
+        i = next((i for i, text in enumerate(queue) if text.combination not in used), 0)
         chosen.append(queue.pop(i))
-        used.add(chosen[-1]['combination'])
+        used.add(chosen[-1].combination)
   return [chosen[i] for i in chance.permutation(len(chosen))]
 
 
-def sheet(rows: Sequence[dict], catalog: catalogs.Catalog) -> str:
+def sheet(texts: Sequence[GradedText], catalog: catalogs.Catalog) -> str:
   """The CSV to be filled in. It holds nothing that the grader said, and no cell that a spreadsheet would compute."""
-  most = max(row['k'] for row in rows)
+  most = max(text.k for text in texts)
   skills = [f'skill{i + 1}' for i in range(most)]
   file = io.StringIO()
   writer = csv.writer(file)
   writer.writerow([*SHOWN, *skills, *OTHERS])
-  for row in rows:
-    known = [catalog.skill(name) for name in row['skills']]
+  for text in texts:
+    known = [catalog.skill(name) for name in text.skills]
     shown = (
-      f'{row["combination"]}/{row["generation"]}',
-      row['topic'],
+      f'{text.combination}/{text.generation}',
+      text.topic,
       '\n'.join(f'{i}. {skill.name}' for i, skill in enumerate(known, 1)),
       '\n'.join(f'{i}. {skill.definition} For example, {skill.example}' for i, skill in enumerate(known, 1)),
-      f'at most {prompts.num_sentences_text(row["k"])}',
-      row['text'],
+      f'at most {prompts.num_sentences_text(text.k)}',
+      text.text,
     )
-    blank = ['' if i < row['k'] else 'n/a' for i in range(most)]
+    blank = ['' if i < text.k else 'n/a' for i in range(most)]
     writer.writerow([*map(_harmless, shown), *blank, *[''] * len(OTHERS)])
   return file.getvalue()
 
@@ -115,7 +120,7 @@ def _harmless(cell: str) -> str:
   return "'" + cell if cell.lstrip()[:1] in ('=', '+', '-', '@') else cell
 
 
-def read_sheet(path: Path, grades: dict[Key, dict]) -> dict[Key, Marks]:
+def read_sheet(path: Path, grades: Grades) -> dict[Key, Marks]:
   """What a person marked.
 
   Raises:
@@ -157,13 +162,13 @@ def _check_columns(path: Path, columns: Sequence[str]):
     raise InputError(f'{path}:1: column {missing[0]!r} is missing: is this a sheet that --out wrote?')
 
 
-def _read_row(where: str, row: dict[str, str], grades: dict[Key, dict]) -> tuple[Key, Marks]:
+def _read_row(where: str, row: dict[str, str], grades: Grades) -> tuple[Key, Marks]:
   name = row['id'].strip().removeprefix("'")
   combination, _, generation = name.rpartition('/')
   key = combination, int(generation) if generation.isdecimal() else -1
   if key not in grades:
     raise InputError(f'{where}: the run has no marked text {name!r}')
-  k = grades[key]['k']
+  k = grades[key].k
   points: Marks = {name: [_point(where, name, row.get(name, ''))] for name in OTHERS}
   points['skills'] = [_point(where, f'skill{i + 1}', row.get(f'skill{i + 1}', '')) for i in range(k)]
   return key, points
@@ -176,13 +181,14 @@ def _point(where: str, column: str, cell: str) -> int | None:
   return int(cell) if cell else None
 
 
-def grader_marks(row: dict) -> Marks | None:
+def grader_marks(text: GradedText) -> Marks | None:
   """The majority of the votes as the grader gave them: before names were filtered and sentences counted."""
-  k, given = row['k'], [tuple(vote) for vote in row['votes'] if vote]
-  points = marks.majority(given, len(row['votes'])) if given else None
+  k, given = text.k, [vote for vote in text.votes if vote]
+  points = marks.majority(given, len(text.votes)) if given else None
   if points is None:
     return None
-  return {'skills': list(points[:k])} | {name: [points[k + i]] for i, name in enumerate(OTHERS)}
+  found: Marks = {'skills': list(points[:k])}
+  return found | {name: [points[k + i]] for i, name in enumerate(OTHERS)}
 
 
 def compare(a: dict[Key, Marks], b: dict[Key, Marks], seed: int) -> dict[str, dict[str, Any]]:
@@ -235,7 +241,7 @@ def audit(run: Path, sheets: Sequence[Path], seed: int) -> dict[str, Any]:
       raise InputError(f'--sheets: two are named {name!r}: the name of a file is the name of the person')
   people = {path.stem: read_sheet(path, grades) for path in sheets}
   keys = set().union(*people.values())
-  graders = sorted({grades[key]['grader'] for key in keys})
+  graders = sorted({grades[key].grader for key in keys})
   given = {key: points for key in keys if (points := grader_marks(grades[key]))}
   pairs = [{'a': name, 'b': 'grader', 'criteria': compare(marked, given, seed)} for name, marked in people.items()]
   for (a, of_a), (b, of_b) in itertools.combinations(people.items(), 2):
@@ -286,9 +292,9 @@ def main():
     show(found, Console())
     write_json(run / 'audit.json', found)
   elif FLAGS.out:
-    rows = draw(read_grades(run), FLAGS.n, FLAGS.seed)
-    _write_new(Path(FLAGS.out), sheet(rows, catalogs.load(run / 'catalog')))
-    print(f'{FLAGS.out}: {len(rows)} texts; fill in 1 or 0, then run again with --sheets={FLAGS.out}')
+    texts = draw(read_grades(run), FLAGS.n, FLAGS.seed)
+    _write_new(Path(FLAGS.out), sheet(texts, catalogs.load(run / 'catalog')))
+    print(f'{FLAGS.out}: {len(texts)} texts; fill in 1 or 0, then run again with --sheets={FLAGS.out}')
   else:
     raise InputError('--out=SHEET.csv (to be filled in) or --sheets=A.csv,B.csv (filled in) is missing')
 

@@ -16,29 +16,18 @@ from pathlib import Path
 
 from absl import flags
 
-from evals.graders import family
 from evals.questions.settings import parse_ks
-from evals.replies.run import open_run
-from evals.results import cells, contrasts, graded, terminal, training_data
-from evals.results.contrasts import Contrast, Graded
+from evals.results import contrasts, graded, terminal, training_data
+from evals.results.cells import METRICS
+from evals.results.contrasts import Contrast
+from evals.results.graded import GradedRun
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 
 FLAGS = flags.FLAGS
 
 
-def load(path: Path) -> Graded:
-  """A run with its marks; raises InputError where it has no votes."""
-  run = open_run(path)
-  grader = graded.find_grader(run)
-  if grader is None:
-    raise InputError(f'{path} has no votes yet: run evals.grade first')
-  rows = list(graded.build(run, grader))
-  names = sorted({row['grader'] for row in rows if row['grader']})
-  return Graded(path.name, rows, run.settings.generations, ', '.join(names), family(grader.model), run.student.params)
-
-
-def check_same_grader(runs: Sequence[Graded]):
+def check_same_grader(runs: Sequence[GradedRun]):
   """Raises InputError where marks of two graders would be compared."""
   for run in runs[1:]:
     if run.grader != runs[0].grader:
@@ -48,7 +37,7 @@ def check_same_grader(runs: Sequence[Graded]):
       )
 
 
-def check_same_sampling(runs: Sequence[Graded]):
+def check_same_sampling(runs: Sequence[GradedRun]):
   """Raises InputError where two students wrote with different settings."""
   first = contrasts.sent(runs[0])
   for run in runs[1:]:
@@ -64,7 +53,7 @@ def check_same_sampling(runs: Sequence[Graded]):
       )
 
 
-def find(runs: Sequence[Graded], metric: str, settings: Sequence[str], ks: Sequence[int]) -> list[Contrast]:
+def find(runs: Sequence[GradedRun], metric: str, settings: Sequence[str], ks: Sequence[int]) -> list[Contrast]:
   """All contrasts between the runs in the cells asked for; raises InputError where there is none."""
   found = []
   for earlier, later in itertools.combinations(runs, 2):
@@ -80,7 +69,7 @@ def find(runs: Sequence[Graded], metric: str, settings: Sequence[str], ks: Seque
 
 def _define_flags():
   flags.DEFINE_list('runs', [], 'folders of graded runs, the baseline first')
-  flags.DEFINE_enum('metric', 'ratio_of_full_marks', cells.METRICS, 'what is compared')
+  flags.DEFINE_enum('metric', 'ratio_of_full_marks', list(METRICS), 'what is compared')
   flags.DEFINE_list('settings', [], 'only these; default: all')
   flags.DEFINE_list('ks', [], 'only these; default: all')
   flags.DEFINE_list('train_data', [], 'dialogs that the students were trained on')
@@ -90,7 +79,7 @@ def main():
   if len(FLAGS.runs) < 2:
     raise InputError('--runs=A,B needs at least two runs')
   ks = parse_ks(FLAGS.ks)
-  runs = [load(Path(path)) for path in FLAGS.runs]
+  runs = [graded.load(Path(path)) for path in FLAGS.runs]
   check_same_grader(runs)
   check_same_sampling(runs)
   found = find(runs, FLAGS.metric, FLAGS.settings, ks)

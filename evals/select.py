@@ -25,6 +25,7 @@ from evals.questions.settings import parse_ks
 from evals.replies import waves
 from evals.replies.run import Run, open_run
 from evals.results import graded
+from evals.results.graded import GradedText
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 
@@ -37,7 +38,7 @@ def paper_yields() -> dict[int, float]:
   return {int(k): sizes[f'D({k})'] / number for k, number in sizes['generations_before_filter'].items()}
 
 
-def to_dialog(run: Run, text: waves.Text, grade: dict[str, Any]) -> dict[str, Any]:
+def to_dialog(run: Run, text: waves.Text, grade: GradedText) -> dict[str, Any]:
   """A line that `prepare` reads."""
   combination = text.combination
   said = (text.round1, text.answer1, text.round2, text.answer2)
@@ -48,8 +49,8 @@ def to_dialog(run: Run, text: waves.Text, grade: dict[str, Any]) -> dict[str, An
     ],
     'meta': {
       'k': combination.k, 'skills': list(combination.skills), 'topic': combination.topic,
-      'setting': combination.setting, 'student': run.student.model, 'grader': grade['grader'],
-      'catalog': run.catalog.name, 'points': grade['points'],
+      'setting': combination.setting, 'student': run.student.model, 'grader': grade.grader,
+      'catalog': run.catalog.name, 'points': list(grade.points or ()),
     },
   }  # fmt: skip
 
@@ -92,10 +93,10 @@ def full_marks(
   num_graded, num_full = Counter[int](), Counter[int]()
   for text, grade in zip(waves.texts(run), graded.build(run, grader)):
     k = text.combination.k
-    if grade['points'] is None or (ks and k not in ks) or (settings and text.combination.setting not in settings):
+    if grade.marks is None or (ks and k not in ks) or (settings and text.combination.setting not in settings):
       continue
     num_graded[k] += 1
-    if grade['full_marks'] and text.answer1.strip():  # one cannot be trained to say nothing
+    if grade.marks.full_marks and text.answer1.strip():  # one cannot be trained to say nothing
       num_full[k] += 1
       dialogs.append(to_dialog(run, text, grade))
   return dialogs, num_graded, num_full

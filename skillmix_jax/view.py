@@ -11,7 +11,6 @@ and what `prepare` cut and left out. Exit code 1 if a check fails.
 import itertools
 import pathlib
 import sys
-import unicodedata
 from collections.abc import Iterator
 
 import numpy as np
@@ -22,7 +21,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from skillmix_jax import command, data_summary
+from skillmix_jax import command, data_summary, hidden_characters
 from skillmix_jax.data import checks, records, tokenizer
 from skillmix_jax.data.mixture import Batch, Mixture
 from skillmix_jax.errors import InputError
@@ -38,19 +37,8 @@ CONTROL, TRAINED_CONTROL = 'red reverse', 'bold green reverse'
 
 
 def visible(text: str) -> str:
-  """Text that cannot act on a terminal or hide: control and format characters are spelled out."""
-  return ''.join(_visible(character) for character in text)
-
-
-def _visible(character: str) -> str:
-  if character == '\n':
-    return '⏎\n'
-  if character == '\t':
-    return '⇥   '
-  # Cc control (escape sequences), Cf format (right-to-left marks), Cs, Co, Cn: no text. Zl, Zp: line breaks.
-  if unicodedata.category(character) in ('Cc', 'Cf', 'Cs', 'Co', 'Cn', 'Zl', 'Zp'):
-    return f'\\u{ord(character):04x}'
-  return character
+  """Text that cannot act on a terminal or hide, with its line breaks and tabs marked."""
+  return hidden_characters.visible(text).replace('\n', '⏎\n').replace('\t', '⇥   ')
 
 
 class Row:

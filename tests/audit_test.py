@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import json
 import random
@@ -20,10 +21,10 @@ from skillmix_jax.errors import InputError
 
 @pytest.fixture(scope='module')
 def graded():
-  """Rows of a run with texts that a spreadsheet could take for a formula."""
+  """Graded texts of a run, some of which a spreadsheet could take for a formula."""
   return fixtures.make_run(
     'D(1)', num=8, hostile=('=HYPERLINK("x")', '+1', '-2', '@SUM(A1)', ' =1', 'a\x00\u202eb')
-  ).grades
+  ).texts
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def run(tmp_path, graded):
   folder = tmp_path / 'run'
   folder.mkdir()
   with (folder / 'grades.jsonl').open('w') as file:
-    file.writelines(json.dumps(row) + '\n' for row in graded)
+    file.writelines(json.dumps(text.to_json()) + '\n' for text in graded)
   shutil.copytree(catalog.PAPER, folder / 'catalog')
   return folder
 
@@ -77,12 +78,12 @@ def test_texts_are_drawn_evenly_over_setting_k_and_marks(run):
   grades = audit.read_grades(run)
   drawn = audit.draw(grades, 90, seed=0)
   assert len(drawn) == 90
-  size = Counter((row['setting'], row['k'], row['full_marks']) for row in grades.values())
-  count = Counter((row['setting'], row['k'], row['full_marks']) for row in drawn)
+  size = Counter((text.setting, text.k, text.marks.full_marks) for text in grades.values())
+  count = Counter((text.setting, text.k, text.marks.full_marks) for text in drawn)
   assert set(count) == set(size)
   most = max(count.values())
   assert all(number in (most, most - 1) for name, number in count.items() if size[name] >= most)
-  assert len({row['combination'] for row in drawn}) > 85  # no combination twice while its stratum has others
+  assert len({text.combination for text in drawn}) > 85  # no combination twice while its stratum has others
   assert drawn == audit.draw(grades, 90, seed=0) != audit.draw(grades, 90, seed=1)
   assert len(audit.draw(grades, 10**6, seed=0)) == len(grades)
 
@@ -104,7 +105,7 @@ def test_the_sheet_is_blind(run):
   grades = audit.read_grades(run)
   for row in rows:
     combination, _, generation = row['id'].rpartition('/')
-    k = grades[combination, int(generation)]['k']
+    k = grades[combination, int(generation)].k
     marks = [row[f'skill{i + 1}'] for i in range(5)] + [row['on_topic'], row['sense'], row['length']]
     assert marks == [''] * k + ['n/a'] * (5 - k) + [''] * 3
     assert len(row['skills'].splitlines()) == k and row['length_limit'].startswith('at most ')
@@ -113,7 +114,7 @@ def test_the_sheet_is_blind(run):
 
 def test_a_text_may_hold_any_character_that_some_call_a_line_end(run, graded, tmp_path):
   strange = 'one\u2028two\u2029three\u0085four\x0bfive\x0c\x1c\x1d\x1e'
-  rows = [row | {'text': strange} for row in graded]
+  rows = [text.to_json() | {'text': strange} for text in graded]
   (run / 'grades.jsonl').write_text(''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows))
   grades = audit.read_grades(run)
   assert len(grades) == sum(row['points'] is not None for row in rows)
@@ -124,7 +125,7 @@ def test_a_text_may_hold_any_character_that_some_call_a_line_end(run, graded, tm
 
 def test_no_cell_is_a_formula_and_no_character_hides(run):
   grades = audit.read_grades(run)
-  text = audit.sheet([row for row in grades.values() if row['combination'].startswith('train-k1')], fixtures.paper())
+  text = audit.sheet([one for one in grades.values() if one.combination.startswith('train-k1')], fixtures.paper())
   cells = {cell for row in csv.reader(io.StringIO(text, newline='')) for cell in row}
   assert not any(cell.lstrip()[:1] in ('=', '+', '-', '@') for cell in cells if cell)
   assert {'\'=HYPERLINK("x")', "'+1", "'-2", "'@SUM(A1)", "' =1", 'a\\u0000\\u202eb'} <= cells
@@ -176,9 +177,10 @@ def test_the_interval_covers_the_true_kappa():
 
 
 def test_the_grader_is_judged_before_names_are_filtered_and_sentences_counted(run):
-  row = dict(next(iter(audit.read_grades(run).values())))
-  row |= {'k': 1, 'votes': [[1, 1, 1, 0], [1, 1, 1, 0], [0, 1, 1, 0]], 'points': [0, 1, 1, 1]}
-  assert audit.grader_marks(row) == {'skills': [1], 'on_topic': [1], 'sense': [1], 'length': [0]}
+  text = next(iter(audit.read_grades(run).values()))
+  votes = (1, 1, 1, 0), (1, 1, 1, 0), (0, 1, 1, 0)
+  text = dataclasses.replace(text, k=1, votes=votes, points=(0, 1, 1, 1))
+  assert audit.grader_marks(text) == {'skills': [1], 'on_topic': [1], 'sense': [1], 'length': [0]}
 
 
 def test_empty_cells_and_other_delimiters_are_read(run, tmp_path):

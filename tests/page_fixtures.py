@@ -6,9 +6,12 @@ import json
 import random
 
 from evals.marking import marks, rubric
-from evals.page import RunView
+from evals.page.view import Exchange, RunView
 from evals.questions import catalog, combinations, prompts
-from evals.results import cells, statistics
+from evals.results import cells, statistics, trust
+from evals.results.contrasts import Contrast
+from evals.results.graded import GradedDecoy, GradedText
+from evals.results.summary import RunMetrics, Seen, Spent
 
 GRADER = 'gpt-9.1-mini-2026-08-12'
 SETTINGS = ('train', 'held_out', 'all')
@@ -47,9 +50,9 @@ def _sentence(chance, num_words):
   return ' '.join(words).capitalize() + '.'
 
 
-def _grade(chance, combination, generation, strength, hostile):
+def _grade(chance, combination, generation, strength, hostile, grader):
   k = combination.k
-  text = hostile or ' '.join(_sentence(chance, chance.randint(14, 26)) for _ in range(max(1, k - 1)))
+  text = hostile or ' '.join(_sentence(chance, chance.randint(14, 26)) for _ in range(prompts.num_sentences(k)))
   if not hostile and chance.random() < 0.04:
     text += f' It was a {combination.skills[0].split("(")[0].strip()}, he said.'
   truth = [chance.random() < strength for _ in range(k)] + [chance.random() < p for p in (0.97, 0.95, 0.93)]
@@ -60,37 +63,34 @@ def _grade(chance, combination, generation, strength, hostile):
   found, limit = marks.count_sentences(text[:10_000]), prompts.num_sentences(k)
   adjusted = [marks.adjust(v, k, num_sentences_found=found, limit=limit, named=named) for v in votes if v]
   points = marks.majority(adjusted, 3)
-  earned = marks.marks(points, k) if points else None
-  row = {
-    'combination': combination.id, 'setting': combination.setting, 'k': k, 'skills': list(combination.skills),
-    'topic': combination.topic, 'generation': generation, 'grader': GRADER, 'text': text,
-    'answer1': text[:200], 'answer2': text, 'votes': votes, 'reasons': ['' if v else 'no table' for v in votes],
-    'num_sentences': found, 'named': list(named), 'points': list(points) if points else None,
-    'full_marks': earned.full_marks if earned else None, 'all_skills': earned.all_skills if earned else None,
-    'skills_fraction': earned.skills_fraction if earned else None,
-  }  # fmt: skip
+  decoy = None
   if generation == 1 and chance.random() < 0.1:
     others = [skill.name for skill in paper().skills if skill.name not in combination.skills]
-    decoy = {'position': 0, 'skill': chance.choice(others), 'point': int(chance.random() < 0.05)}
-    row['decoy'] = decoy
-  return row
+    decoy = GradedDecoy(position=0, skill=chance.choice(others), point=int(chance.random() < 0.05))
+  return GradedText(
+    combination=combination.id, setting=combination.setting, k=k, skills=tuple(combination.skills),
+    topic=combination.topic, generation=generation, grader=grader, text=text,
+    answer1=text[:200], answer2=text, votes=tuple(tuple(v) if v else None for v in votes),
+    reasons=tuple('' if v else 'no table' for v in votes), num_sentences=found, named=named, points=points,
+    marks=marks.marks(points, k) if points else None, decoy=decoy,
+  )  # fmt: skip
 
 
-def _raw(combination, row):
+def _raw(combination, graded):
   """As long as real replies: 270 tokens for an answer, 350 for a vote."""
-  chance = random.Random(f'{combination.id}/{row["generation"]}')
+  chance = random.Random(f'{combination.id}/{graded.generation}')
   explain = lambda num: '\n'.join(f'- {name}: {_sentence(chance, num)}' for name in combination.skills)
-  text, criteria = row['text'], prompts.rubric(paper(), combination)
+  text, criteria = graded.text, prompts.rubric(paper(), combination)
   votes = [
     rubric.format_table(criteria, vote, _sentence(chance, 60) + '\n' + explain(25)) if vote else None
-    for vote in row['votes']
+    for vote in graded.votes
   ]
-  return {
-    'round1': prompts.round1(paper(), combination), 'round2': prompts.round2(paper(), combination),
-    'answer1': f'Answer: {_sentence(chance, 40)}\n\nExplanation:\n{explain(30)}',
-    'answer2': f'Answer: {text}\n\nExplanation:\n{explain(22)}',
-    'grading': prompts.grading(paper(), combination, text), 'votes': votes,
-  }  # fmt: skip
+  return Exchange(
+    round1=prompts.round1(paper(), combination), round2=prompts.round2(paper(), combination),
+    answer1=f'Answer: {_sentence(chance, 40)}\n\nExplanation:\n{explain(30)}',
+    answer2=f'Answer: {text}\n\nExplanation:\n{explain(22)}',
+    grading=prompts.grading(paper(), combination, text), votes=votes,
+  )  # fmt: skip
 
 
 def make_run(row, *, name=None, num=100, generations=3, settings=SETTINGS, ks=KS, hostile=(), grader=GRADER, seed=0):
@@ -98,28 +98,29 @@ def make_run(row, *, name=None, num=100, generations=3, settings=SETTINGS, ks=KS
   chance = random.Random(f'{row}/{grader}/{seed}')
   drawn = combinations.draw(paper(), settings=settings, ks=ks, num_combinations=num, seed=0)
   at_1, at_5 = STUDENTS[row]
-  texts, grades = iter(hostile), []
+  hostile, texts = iter(hostile), []
   for combination in drawn:
     strength = at_1 + (at_5 - at_1) * (combination.k - 1) / 4
     strength = max(0.02, strength ** (1 / (1 + 0.4 * (combination.setting == 'held_out'))))
     for generation in range(1, generations + 1):
-      grades.append(_grade(chance, combination, generation, strength, next(texts, None)) | {'grader': grader})
+      texts.append(_grade(chance, combination, generation, strength, next(hostile, None), grader))
   wanted = {(setting, k): num for setting in settings for k in ks}
-  by_place = {(g['combination'], g['generation']): g for g in grades}
+  by_place = {(text.combination, text.generation): text for text in texts}
   by_id = {combination.id: combination for combination in drawn}
   seen = {frozenset(c.skills) for c in drawn if c.setting == 'train' and c.k <= 3 and int(c.id[-4:]) % 3}
-  derived = {
-    'student': f'checkpoint:runs/{row}', 'student_fingerprint': 'b1946ac92492d234', 'grader': grader,
-    'grader_requested': grader.rsplit('-', 3)[0], 'catalog': 'paper', 'prompts_sha256': '5891b5b522d5df086d0ff0b110',
-    'seed': 0, 'requests': len(grades) * 5, 'tokens': {'prompt': len(grades) * 2700, 'completion': len(grades) * 1500},
-    'dollars': len(grades) * 0.0121, 'started': '2026-11-18T09:12:44Z', 'ended': '2026-11-20T17:40:02Z',
-    'unparsed': sum(v is None for g in grades for v in g['votes']), 'done': len(grades), 'wanted': len(grades),
-    'cells': cells.cells(grades, wanted, generations, 3), 'agreement': cells.agreement(grades, 3),
-    'decoys': cells.decoys(grades), 'by_generation': cells.by_generation(grades),
-    'seen': {'train_data': ['D1.jsonl', 'D2.jsonl'], 'cells': cells.seen_cells(grades, seen, generations, 3)},
-  }  # fmt: skip
+  num = len(texts)
+  metrics = RunMetrics(
+    student=f'checkpoint:runs/{row}', student_fingerprint='b1946ac92492d234', student_params={}, grader=grader,
+    grader_requested=grader.rsplit('-', 3)[0], catalog='paper', prompts_sha256='5891b5b522d5df086d0ff0b110',
+    prompt='grade', seed=0, votes_mode='all', length='count', name_filter=True, exclude_skills=(),
+    done=num, wanted=num, unparsed=sum(v is None for text in texts for v in text.votes),
+    cells=tuple(cells.cells(texts, wanted, generations, 3)), by_generation=tuple(trust.by_generation(texts)),
+    agreement=trust.agreement(texts, 3), decoys=trust.decoys(texts),
+    seen=Seen(('D1.jsonl', 'D2.jsonl'), len(seen), tuple(cells.seen_cells(texts, seen, generations, 3))),
+    spent=Spent(num * 5, num * 2700, num * 1500, num * 0.0121, '2026-11-18T09:12:44Z', '2026-11-20T17:40:02Z'),
+  )  # fmt: skip
   return RunView(
-    name=name or f'{row}-{grader[:5]}', metrics=derived, grades=grades, row=row, model='LLaMA-2-13B-Chat',
+    name=name or f'{row}-{grader[:5]}', metrics=metrics, texts=texts, row=row, model='LLaMA-2-13B-Chat',
     family='openai' if grader == GRADER else 'anthropic', raw=lambda c, g: _raw(by_id[c], by_place[c, g]),
   )  # fmt: skip
 
@@ -133,18 +134,26 @@ def add_contrasts(runs, metric_names=('ratio_of_full_marks', 'skills_fraction'))
         continue
       for metric in metric_names:
         for setting, k in a.cells:
-          one, two = a.cells[setting, k], b.cells[setting, k]
-          span = statistics.difference(one[metric], one['n'], two[metric], two['n'])
-          verdict = 'higher' if span.low > 0 else 'lower' if span.high < 0 else 'undecided'
+          one, two = (run.cells[setting, k] for run in (a, b))
+          mean_a, mean_b = (cell.best[metric].mean for cell in (one, two))
+          spans = [statistics.wilson(mean, cell.n) for mean, cell in ((mean_a, one), (mean_b, two))]
+          span = statistics.difference(mean_a, spans[0], mean_b, spans[1])
+          verdict, reason = 'higher' if span.low > 0 else 'lower' if span.high < 0 else 'undecided', ''
           if setting == 'train' and k == 5 and metric == 'skills_fraction':
-            verdict = 'refused: 3 votes missing'
-          out.append({
-            'a': a.name, 'b': b.name, 'setting': setting, 'k': k, 'metric': metric, 'ci95': list(span), 'n': one['n'],
-            'difference': one[metric] - two[metric], 'p': 0.0004 if span.low > 0 else 0.21,
-            'p_holm': 0.004 if span.low > 0 else 0.6, 'verdict': verdict,
-          })  # fmt: skip
-  runs[0].metrics['contrasts'] = out
-  return runs
+            verdict, reason = 'refused', '3 votes missing'
+          p, p_holm = (0.0004, 0.004) if span.low > 0 else (0.21, 0.6)
+          out.append(
+            Contrast(
+              a.name, b.name, setting, k, metric, one.n, mean_a, mean_b, mean_a - mean_b, span, p, a.grader, p_holm,
+              verdict, reason,
+            )
+          )  # fmt: skip
+  return [dataclasses.replace(runs[0], contrasts=out), *(dataclasses.replace(run, contrasts=()) for run in runs[1:])]
+
+
+def with_metrics(run, **changed):
+  """The run with other metrics."""
+  return dataclasses.replace(run, metrics=dataclasses.replace(run.metrics, **changed))
 
 
 def three_students(**arguments):
@@ -161,5 +170,6 @@ def two_graders(**arguments):
 def toy_world(**arguments):
   """Runs on a catalog that is not the paper's."""
   runs = three_students(**arguments)
-  change = lambda run: run.metrics | {'catalog': 'minimix', 'grader': 'exact'}
-  return [dataclasses.replace(run, row=None, model=None, metrics=change(run)) for run in runs]
+  return [
+    dataclasses.replace(with_metrics(run, catalog='minimix', grader='exact'), row=None, model=None) for run in runs
+  ]

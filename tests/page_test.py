@@ -9,10 +9,10 @@ import page_fixtures as fixtures
 import pytest
 
 from evals import page
-from evals.page import browser, contrasts, figure, graders, health, tables, view
+from evals.page import beside_paper, browser, contrasts, figure, graders, health, view
 from evals.questions.printed import Results
-from evals.results import statistics
-from evals.results.cells import METRICS
+from evals.results import statistics, trust, written
+from evals.results.cells import Cell, Estimate
 
 BASE = 'LLaMA-2-13B-Chat'
 
@@ -55,13 +55,13 @@ def _cell(table, heading, row, kind, column):
 
 
 def _section(runs, results, title):
-  return next(section for section in tables.paper_sections(runs, results) if section.title == title)
+  return next(section for section in beside_paper.paper_sections(runs, results) if section.title == title)
 
 
 def _with_cell(run, setting, k, **numbers):
   """The run with one cell changed."""
-  cells = [c | numbers if (c['setting'], c['k']) == (setting, k) else c for c in run.metrics['cells']]
-  return dataclasses.replace(run, metrics=run.metrics | {'cells': cells})
+  change = lambda cell: dataclasses.replace(cell, **numbers) if (cell.setting, cell.k) == (setting, k) else cell
+  return fixtures.with_metrics(run, cells=tuple(map(change, run.metrics.cells)))
 
 
 # ---- the paper's cells ------------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ def test_every_cell_of_results_json_is_found_at_its_address(results):
 
 def test_paper_sections_show_every_printed_cell_and_only_those(results):
   printed = Results(results)
-  for table, section in zip((10, 11, 4, 5, 6), tables.paper_sections([], printed)):
+  for table, section in zip((10, 11, 4, 5, 6), beside_paper.paper_sections([], printed)):
     shown = [
       number.value
       for one in section.tables
@@ -115,7 +115,7 @@ def test_misprints_are_marked_and_explained(results):
     (5, 'claude-3-opus', BASE, BASE, 'all', 4, 'ratio_of_full_marks'),
     (5, 'claude-3-opus', BASE, BASE, 'all', 4, 'skills_fraction'),
   ]
-  sections = tables.paper_sections([], printed)
+  sections = beside_paper.paper_sections([], printed)
   assert [bool(section.notes) for section in sections] == [False, True, False, True, False]
   assert 'impossible' in sections[1].notes[0]
 
@@ -126,8 +126,8 @@ def test_misprints_are_marked_and_explained(results):
 def test_a_row_of_table_1_equals_the_hand_checked_one(runs, results):
   # ours 60 of 120, the paper .24 at an assumed 100. By hand: Wilson [.412, .588] and [.167, .332];
   # Newcombe .26 - hypot(.088, .092) = .133 and .26 + hypot(.088, .073) = .374
-  ours = {'n': 120, 'ratio_of_full_marks': 0.5, 'ci95': {'ratio_of_full_marks': list(statistics.wilson(0.5, 120))}}
-  changed = [_with_cell(run, 'train', 3, **ours) if run.row == 'D(1,2,3)' else run for run in runs]
+  best = {'ratio_of_full_marks': Estimate(0.5, statistics.wilson(0.5, 120))}
+  changed = [_with_cell(run, 'train', 3, n=120, best=best) if run.row == 'D(1,2,3)' else run for run in runs]
   table = _section(changed, Results(results), 'Tables 1 and 10').tables[0]
   place = ('training skills and topics', 'D(1,2,3)')
   theirs, mine, gap = (_cell(table, *place, kind, 2) for kind in ('paper', 'ours', 'difference'))
@@ -138,12 +138,6 @@ def test_a_row_of_table_1_equals_the_hand_checked_one(runs, results):
   assert gap.excludes_zero
 
 
-@pytest.mark.parametrize('a, n, b, m', [(0.5, 120, 0.24, 100), (0.0, 20, 0.0, 100), (1.0, 7, 0.02, 100)])
-def test_difference_of_wilson_intervals_is_newcombes(a, n, b, m):
-  found = tables.difference(a, statistics.wilson(a, n), b, statistics.wilson(b, m))
-  assert found == pytest.approx(statistics.difference(a, n, b, m))
-
-
 def test_the_base_models_difference_is_called_the_graders_offset(runs, results):
   table = _section(runs, Results(results), 'Tables 1 and 10').tables[0]
   for block in table.blocks:
@@ -151,7 +145,7 @@ def test_the_base_models_difference_is_called_the_graders_offset(runs, results):
     assert kinds[BASE] == ['paper', 'ours', 'offset']
     assert kinds['D(1)'] == ['paper', 'ours', 'difference']
     assert kinds['D(1,2)'] == ['paper']  # no run
-  offset = tables.anchor_tables(runs, Results(results))[0].blocks[0].rows[0].lines
+  offset = beside_paper.anchor_tables(runs, Results(results))[0].blocks[0].rows[0].lines
   assert [line.kind for line in offset] == ['paper', 'ours', 'offset']
 
 
@@ -170,7 +164,7 @@ def test_without_the_anchor_the_page_says_that_nothing_is_comparable(runs, resul
 
 
 def test_an_anchor_of_another_grader_is_no_anchor(runs, results):
-  base = dataclasses.replace(runs[0], metrics=runs[0].metrics | {'grader': 'another'})
+  base = fixtures.with_metrics(runs[0], grader='another')
   assert graders.missing_anchors([base, runs[1]], [base, runs[1]]) == [
     f'The untouched {BASE} graded by {fixtures.GRADER} is not among the runs: the offset of this grader is unknown, '
     'and nothing it graded is comparable with the paper.'
@@ -178,8 +172,8 @@ def test_an_anchor_of_another_grader_is_no_anchor(runs, results):
 
 
 def test_runs_without_common_skills_stand_in_table_6_alone(runs, results):
-  rare = [dataclasses.replace(r, metrics=r.metrics | {'exclude_skills': ['sarcasm']}) for r in runs]
-  sections = {section.title: section.has_run for section in tables.paper_sections(rare, Results(results))}
+  rare = [fixtures.with_metrics(run, exclude_skills=('sarcasm',)) for run in runs]
+  sections = {section.title: section.has_run for section in beside_paper.paper_sections(rare, Results(results))}
   assert sections == {f'Table{name}': name == ' 6' for name in ('s 1 and 10', 's 3 and 11', ' 4', ' 5', ' 6')}
   assert view.labels(rare)[2] == 'D(1,2,3), common skills removed'
 
@@ -202,15 +196,16 @@ def test_every_table_names_its_grader_and_its_decoys(text):
 
 
 def test_refused_and_empty_cells_show_no_number(runs, results):
-  empty = dict.fromkeys(METRICS) | {'n': 0, 'ci95': {}, 'mean_of_one': {}, 'by_skill_ci95': {}, 'missing': 9}
+  empty = dict(n=0, missing=9, best={}, mean_of_one={}, by_skill_ci95={})
   changed = [_with_cell(runs[0], 'all', 4, **empty, refused='votes of two graders: a, b'), *runs[1:]]
   shown = _plain(page.render(changed, results, title='t'))
   assert 'refused: votes of two graders: a, b' in shown
   assert not re.search(r'\bnan\b|\bNone\b', shown)
 
 
-def test_metrics_with_nothing_but_cells_render(runs, results):
-  bare = dataclasses.replace(runs[0], metrics={name: runs[0].metrics[name] for name in ('grader', 'cells')})
+def test_a_run_without_decoys_training_data_or_several_votes_renders(runs, results):
+  alone = dataclasses.replace(runs[0], contrasts=())
+  bare = fixtures.with_metrics(alone, decoys=None, seen=None, by_generation=(), agreement=trust.Agreement())
   shown = _plain(page.render([bare], results, title='t'))
   assert 'no decoys asked' in shown and 'None' not in shown and 'Undefined' not in shown
 
@@ -223,7 +218,7 @@ def test_the_main_contrast_is_the_most_trained_student_minus_base_on_held_out_sk
   assert (main.pair.title, main.metric, main.setting) == (f'D(1,2,3) − {BASE}', 'ratio_of_full_marks', 'held_out')
   at_3 = main.contrasts[2]
   assert at_3.paper.value == pytest.approx(0.37 - 0.04)
-  assert at_3.agrees == (at_3.verdict == 'higher')
+  assert at_3.agrees == (at_3.ours.verdict == 'higher')
   assert main.contrasts[4].agrees is None  # .02 against .00 could be chance in the paper
 
 
@@ -247,18 +242,12 @@ def test_a_refused_contrast_says_why(text):
 
 
 def test_a_run_that_nobody_graded_yet_is_shown_without_numbers(runs, results):
-  cells = [{'setting': 'all', 'k': 2, 'n': 0, 'missing': 54, 'ci95': {}} | dict.fromkeys(METRICS)]
-  unmarked = {
-    'points': None,
-    'full_marks': None,
-    'all_skills': None,
-    'skills_fraction': None,
-    'votes': [],
-    'reasons': [],
-  }
-  grades = [row | unmarked | {'grader': ''} for row in runs[0].grades[:18]]
-  metrics = {'grader': '', 'cells': cells, 'decoys': None, 'by_generation': []}
-  shown = _plain(page.render([dataclasses.replace(runs[0], metrics=metrics, grades=grades)], results, title='t'))
+  unmarked = dict(points=None, marks=None, votes=(), reasons=(), grader='')
+  texts = [dataclasses.replace(text, **unmarked) for text in runs[0].texts[:18]]
+  cell = Cell('all', 2, n=0, wanted=6, missing=54, num_generations=3)
+  nobody = dict(grader='', cells=(cell,), decoys=None, by_generation=(), agreement=trust.Agreement())
+  run = fixtures.with_metrics(dataclasses.replace(runs[0], texts=texts, contrasts=()), **nobody)
+  shown = _plain(page.render([run], results, title='t'))
   assert 'Graded by nobody yet' in shown and '54 missing' in shown and not re.search(r'\bnan\b|\bNone\b', shown)
 
 
@@ -279,15 +268,15 @@ def _rebuild(data, sample, parts):
 
 def test_prompts_and_replies_are_put_together_again_byte_for_byte(runs, text):
   data = _samples(text)
-  assert len(data['samples']) == data['total'] == sum(len(run.grades) for run in runs)
+  assert len(data['samples']) == data['total'] == sum(len(run.texts) for run in runs)
   whole = 0
   for sample in data['samples']:
     raw = runs[sample[0]].raw(sample[1], sample[2])
     detail = data['details'][sample[-1]]
     for name in ('round1', 'round2', 'answer1', 'answer2', 'grading'):
-      assert _rebuild(data, sample, detail[name]) == raw[name][: browser.RAW_LIMIT]
+      assert _rebuild(data, sample, detail[name]) == getattr(raw, name)[: browser.RAW_LIMIT]
       whole += not isinstance(detail[name][-1], list)
-    assert [vote and _rebuild(data, sample, vote) for vote in detail['votes']] == [vote or 0 for vote in raw['votes']]
+    assert [vote and _rebuild(data, sample, vote) for vote in detail['votes']] == [vote or 0 for vote in raw.votes]
   assert whole > 1000
 
 
@@ -296,7 +285,7 @@ def test_what_was_cut_is_counted(runs, text):
   sample = next(s for s in data['samples'] if s[7].startswith('AAAA'))
   assert len(sample[7]) == data['limit'] and sample[8] == 1_000_000 - data['limit']
   answer2 = data['details'][sample[-1]]['answer2']
-  assert answer2[-1] == [len(runs[0].raw(sample[1], sample[2])['answer2']) - browser.RAW_LIMIT]
+  assert answer2[-1] == [len(runs[0].raw(sample[1], sample[2]).answer2) - browser.RAW_LIMIT]
 
 
 def test_no_text_leaves_the_json(text):
@@ -315,14 +304,13 @@ def test_every_hostile_text_comes_back_as_it_was(text):
 
 def test_hostile_names_and_graders_are_escaped(runs, results):
   evil = '<img src=x onerror=alert(1)>\u202e'
-  cells = [cell | {'setting': evil} if cell['setting'] == 'all' else cell for cell in runs[0].metrics['cells']]
-  metrics = runs[0].metrics | {'grader': evil, 'student': evil, 'cells': cells, 'catalog': evil}
-  grades = [
-    row | {'skills': [evil] * row['k'], 'topic': evil, 'combination': evil, 'reasons': [evil], 'setting': evil}
-    for row in runs[0].grades[:20]
-  ]
-  raw = lambda combination, generation: runs[0].raw(runs[0].grades[0]['combination'], 1) | {'answer1': evil}
-  odd = dataclasses.replace(runs[0], name=evil, metrics=metrics, grades=grades, row=evil, family=evil, raw=raw)
+  change = lambda cell: dataclasses.replace(cell, setting=evil) if cell.setting == 'all' else cell
+  cells = tuple(map(change, runs[0].metrics.cells))
+  run = fixtures.with_metrics(runs[0], grader=evil, student=evil, cells=cells, catalog=evil)
+  named = dict(topic=evil, combination=evil, reasons=(evil,), setting=evil)
+  texts = [dataclasses.replace(text, skills=(evil,) * text.k, **named) for text in run.texts[:20]]
+  raw = lambda combination, generation: dataclasses.replace(run.raw(run.texts[0].combination, 1), answer1=evil)
+  odd = dataclasses.replace(run, name=evil, texts=texts, row=evil, family=evil, raw=raw, contrasts=())
   shown = page.render([odd], results, title=evil)
   assert '<img' not in shown and '\u202e' not in shown
 
@@ -330,7 +318,7 @@ def test_hostile_names_and_graders_are_escaped(runs, results):
 def test_above_many_samples_all_disagreements_and_a_seeded_part_are_kept(monkeypatch, runs):
   monkeypatch.setattr(browser, 'MANY', 100)
   monkeypatch.setattr(browser, 'RANDOM_PART', 20)
-  everything = [browser.Sample(i, row) for i, run in enumerate(runs) for row in run.grades]
+  everything = [browser.Sample(i, text) for i, run in enumerate(runs) for text in run.texts]
   chosen = browser.choose(everything, seed=0)
   differing = [sample for sample in everything if sample.disagrees]
   assert [sample for sample in chosen if sample.disagrees] == differing
@@ -383,22 +371,9 @@ def test_figures_have_text_and_follow_the_theme(runs, results):
 
 def test_marks_by_skill_count_every_point(runs):
   found = health.by_skill(runs)
-  assert sum(m.num_texts for m in found) == sum(row['k'] for run in runs for row in run.grades if row['points'])
+  assert sum(m.num_texts for m in found) == sum(text.k for run in runs for text in run.texts if text.points)
   means = [math.fsum(s for s in m.shares if s is not None) / sum(s is not None for s in m.shares) for m in found]
   assert all(low <= high + 1e-12 for low, high in itertools.pairwise(means))
-
-
-def test_first_and_improved_answers_stand_side_by_side(runs):
-  answer = lambda value: {metric: value for metric in METRICS} | {'ci95': {}}
-  cell = {
-    'setting': 'all', 'k': 2, 'n': 50, 'answer1': answer(0.3), 'answer2': answer(0.5),
-    'difference': dict.fromkeys(METRICS, 0.2), 'difference_ci95': {metric: [0.1, 0.3] for metric in METRICS},
-  }  # fmt: skip
-  run = dataclasses.replace(runs[0], metrics=runs[0].metrics | {'by_answer': [cell]})
-  lines = tables.answer_tables([run, runs[1]])[0].blocks[0].rows[0].lines
-  assert [line.numbers[0].value for line in lines] == [0.3, 0.5, 0.2]
-  assert lines[2].numbers[0].excludes_zero
-  assert tables.answer_tables(runs) == []
 
 
 @pytest.mark.parametrize(
@@ -407,13 +382,13 @@ def test_first_and_improved_answers_stand_side_by_side(runs):
    (0.004, '.00', '.00'), (None, '–', '–'), (float('nan'), '–', '–')],
 )  # fmt: skip
 def test_numbers_are_written_as_in_the_paper(value, plain, with_sign):
-  assert (view.share(value), view.signed(value)) == (plain, with_sign)
+  assert (written.share(value), written.signed(value)) == (plain, with_sign)
 
 
 def test_labels_are_short_and_differ(runs):
   again = dataclasses.replace(runs[1], name='again')
   mistral = dataclasses.replace(runs[1], model='Mistral-7B-Instruct-v0.2')
-  other = dataclasses.replace(runs[1], metrics=runs[1].metrics | {'grader': 'g2'})
+  other = fixtures.with_metrics(runs[1], grader='g2')
   assert view.labels(runs) == [BASE, 'D(1)', 'D(1,2,3)']
   assert view.labels([runs[1], mistral]) == ['LLaMA D(1)', 'Mistral D(1)']
   assert view.labels([runs[1], other]) == [f'D(1) · {fixtures.GRADER}', 'D(1) · g2']

@@ -134,8 +134,9 @@ def test_holm_by_hand():
 )  # fmt: skip
 def test_difference_equals_newcombe_1998(a, m, b, n, low, high):
   """Interval estimation for the difference between independent proportions, Stat. Med. 17:873, table II, method 10."""
-  np.testing.assert_allclose(difference(a / m, m, b / n, n), (low, high), atol=5e-5)
-  np.testing.assert_allclose(difference(b / n, n, a / m, m), (-high, -low), atol=5e-5)
+  one, two = (a / m, wilson(a / m, m)), (b / n, wilson(b / n, n))
+  np.testing.assert_allclose(difference(*one, *two), (low, high), atol=5e-5)
+  np.testing.assert_allclose(difference(*two, *one), (-high, -low), atol=5e-5)
 
 
 def simulate(rng, num_skills, k, n, spread):

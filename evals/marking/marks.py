@@ -6,6 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+# The points of a text are one for each of its k skills, then these.
+OTHERS = ('topic', 'sense', 'length')
+
 # The first are never the end of a sentence; the others, and initials, are where a word follows that begins sentences.
 _NEVER_LAST = re.compile(r'mr|mrs|ms|mx|dr|prof|vs|e\.g|i\.e|eg|ie|cf|viz|approx')
 _MAYBE_LAST = re.compile(

@@ -24,11 +24,11 @@ import numpy as np
 from absl import flags
 from scipy import stats
 
-from evals import compare
 from evals.minimix.studies import MAIN, STUDIES, Comparison, Study
 from evals.questions.settings import parse_ks
-from evals.results import statistics, training_data
-from evals.results.contrasts import Graded, values
+from evals.results import graded, statistics, training_data
+from evals.results.contrasts import values
+from evals.results.graded import GradedRun
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 
@@ -81,7 +81,7 @@ def read_seed(path: Path, study: Study) -> Seed:
     raise InputError(f'{path} has no graded run in evals/: make one with examples/minimix.sh')
   dialogs = sorted(str(file) for file in (path / 'world' / 'dialogs').glob('d?.jsonl'))
   seen = training_data.read(dialogs).skill_sets
-  arms = {key: _cells(compare.load(run), seen) for key, run in runs.items()}
+  arms = {key: _cells(graded.load(run), seen) for key, run in runs.items()}
   logs = {key: path / study.arms[key].folder / 'runs' / study.arms[key].name / 'metrics.jsonl' for key in runs}
   return Seed(path.name, arms, {key: _text_loss(log) for key, log in logs.items()})
 
@@ -92,9 +92,9 @@ def _text_loss(log: Path) -> float:
   return ([math.nan] + [row['held_out_loss_text'] for row in rows if 'held_out_loss_text' in row])[-1]
 
 
-def _cells(graded: Graded, seen: frozenset[frozenset[str]]) -> dict[Cell, dict[tuple, float]]:
+def _cells(run: GradedRun, seen: frozenset[frozenset[str]]) -> dict[Cell, dict[tuple, float]]:
   cells: dict[Cell, dict[tuple, float]] = {}
-  for key, mark in values(graded, METRIC).items():
+  for key, mark in values(run, METRIC).items():
     setting, k, skills, _ = key
     if k == 1 or frozenset(skills) not in seen:
       cells.setdefault((setting, k), {})[key] = mark

@@ -8,20 +8,13 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from evals.page import browser, contrasts, figure, graders, health, tables
-from evals.page.view import (
-  RunView,
-  labels,
-  probability,
-  setting_name,
-  share,
-  short_model,
-  signed,
-  slug,
-  visible,
-)
+from evals.page import beside_paper, browser, contrasts, figure, graders, health, own_tables
+from evals.page.view import RunView, labels, setting_name, short_model, slug
 from evals.questions.printed import ASSUMED_N, Results
-from evals.results.cells import NAMES as METRICS
+from evals.results.cells import METRICS
+from evals.results.summary import Spent
+from evals.results.written import probability, share, signed
+from skillmix_jax.hidden_characters import visible
 
 __all__ = ['RunView', 'render']
 
@@ -32,7 +25,7 @@ def render(runs: Sequence[RunView], results: dict, *, title: str, audits: Sequen
   """The page.
 
   Args:
-    runs: in the order of the page; one grader each. metrics['contrasts'] of any of them are shown once.
+    runs: in the order of the page; one grader each. Contrasts of any of them are shown once.
     results: the paper's results.json.
     title: its heading.
     audits: contents of RUN/audit.json files, as `evals.audit` writes them.
@@ -51,13 +44,14 @@ def render(runs: Sequence[RunView], results: dict, *, title: str, audits: Sequen
     'title': title, 'runs': runs, 'labels': labels(runs), 'comparable': comparable, 'assumed_n': ASSUMED_N,
     'graders': graders.graders(runs), 'decoy_rates': graders.decoy_rates(runs),
     'grader_note': graders.grader_note(runs), 'missing_anchors': graders.missing_anchors(runs, runs),
-    'anchors': tables.anchor_tables(runs, printed),
+    'anchors': beside_paper.anchor_tables(runs, printed),
     'pairs': pairs, 'main': contrasts.main_contrast(pairs), 'symbols': contrasts.SYMBOLS,
-    'sections': tables.paper_sections(runs, printed) if comparable else [], 'ours': tables.our_tables(runs),
-    'seen': tables.seen_tables(runs), 'single': tables.single_tables(runs), 'answers': tables.answer_tables(runs),
+    'sections': beside_paper.paper_sections(runs, printed) if comparable else [], 'ours': own_tables.our_tables(runs),
+    'seen': own_tables.seen_tables(runs), 'single': own_tables.single_tables(runs),
     'figures': [_figure(runs, printed, setting) for setting in settings],
     'facts': health.facts(runs), 'by_skill': health.by_skill(runs), 'by_topic': health.by_topic(runs),
-    'audits': audits, 'days': _days(runs), 'total': lambda name: _total(runs, name),
+    'audits': audits, 'days': _days(runs), 'num_done': sum(run.metrics.done for run in runs),
+    'num_requests': sum(run.metrics.spent.requests for run in runs), 'total_dollars': _total_dollars(runs),
     'train_data': _train_data(runs), 'sizes': graders.sizes, 'decoys': graders.decoys,
     'style': Markup((_FOLDER / 'page.css').read_text(encoding='utf-8')), 'script': Markup(script),
     'theme': Markup(theme), 'hashes': ' '.join(map(_hash, (script, theme))), 'METRICS': METRICS,
@@ -75,7 +69,7 @@ def _environment() -> jinja2.Environment:
   )  # fmt: skip
   environment.filters |= {
     'share': share, 'signed': signed, 'probability': probability, 'slug': slug, 'setting_name': setting_name,
-    'short_model': short_model, 'day': lambda time: str(time or '–')[:10],
+    'short_model': short_model, 'day': lambda time: time[:10] or '–',
     'thousands': lambda number: '–' if number is None else f'{number:,}',
     'dollars': lambda number: '–' if number is None else f'${number:,.2f}',
     'tokens': _tokens, 'usual_n': graders.usual_n,
@@ -84,12 +78,12 @@ def _environment() -> jinja2.Environment:
 
 
 def _days(runs: Sequence[RunView]) -> list[str]:
-  times = [run.metrics.get(name) for run in runs for name in ('started', 'ended')]
+  times = [time for run in runs for time in (run.metrics.spent.started, run.metrics.spent.ended)]
   return sorted(time[:10] for time in times if time)
 
 
-def _total(runs: Sequence[RunView], name: str) -> float | None:
-  values = [run.metrics.get(name) for run in runs]
+def _total_dollars(runs: Sequence[RunView]) -> float | None:
+  values = [run.metrics.spent.dollars for run in runs]
   return None if None in values else sum(value for value in values if value is not None)
 
 
@@ -98,19 +92,16 @@ def _hash(script: str) -> str:
   return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _tokens(tokens: int | dict | None) -> str:
-  if isinstance(tokens, dict):
-    parts = {name.removesuffix('_tokens'): count for name, count in tokens.items()}
-    return ' + '.join(f'{count:,} {name}' for name, count in parts.items() if isinstance(count, int))
-  return '–' if tokens is None else f'{tokens:,}'
+def _tokens(spent: Spent) -> str:
+  return f'{spent.prompt_tokens:,} prompt + {spent.completion_tokens:,} completion'
 
 
 def _train_data(runs: Sequence[RunView]) -> dict[str, list[str]]:
   """Training files -> the runs whose skill sets were looked up in them."""
   found: dict[str, list[str]] = {}
   for label, run in zip(labels(runs), runs):
-    if run.metrics.get('seen'):
-      found.setdefault(', '.join(run.metrics['seen'].get('train_data') or []), []).append(label)
+    if run.metrics.seen:
+      found.setdefault(', '.join(run.metrics.seen.train_data), []).append(label)
   return found
 
 

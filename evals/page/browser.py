@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from evals.page.view import RunView, labels
+from evals.page.view import Exchange, RunView, labels
+from evals.results.graded import GradedText
 
 MANY = 5_000  # more samples than this are not all embedded
 RANDOM_PART = 1_000  # of those whose votes agree
@@ -24,15 +25,15 @@ _TEXT, _SKILLS, _TOPIC, _RUBRIC = -1, -2, -3, -4
 
 @dataclass(frozen=True)
 class Sample:
-  """A row of grades.jsonl and the index of its run."""
+  """A graded text and the index of its run."""
 
   run: int
-  row: dict
+  graded: GradedText
 
   @property
   def disagrees(self) -> bool:
     """Whether its votes differ on any criterion."""
-    return len({tuple(vote) for vote in self.row['votes'] if vote}) > 1
+    return len({vote for vote in self.graded.votes if vote}) > 1
 
 
 def to_json(value: Any) -> str:
@@ -72,7 +73,7 @@ def embed(runs: Sequence[RunView], seed: int = 0, used_bytes: int = 0) -> str:
     seed: of the random part, and of which samples bring their raw replies where not all fit.
     used_bytes: size of the rest of the page.
   """
-  everything = [Sample(i, row) for i, run in enumerate(runs) for row in run.grades]
+  everything = [Sample(i, text) for i, run in enumerate(runs) for text in run.texts]
   chosen = choose(everything, seed)
   for limit in TEXT_LIMITS:
     core = _core(runs, chosen, limit)
@@ -93,18 +94,17 @@ def _core(runs: Sequence[RunView], chosen: Sequence[Sample], limit: int) -> dict
   number = lambda names, name: names.setdefault(name, len(names))
   samples = []
   for sample in chosen:
-    row = sample.row
-    text = row['text']
-    decoy = row.get('decoy')
+    graded, decoy = sample.graded, sample.graded.decoy
     samples.append([
-      sample.run, row['combination'], row['generation'], number(settings, row['setting']), row['k'],
-      [number(skills, name) for name in row['skills']], number(topics, row['topic']),
-      text[:limit], max(0, len(text) - limit),
-      [''.join(map(str, vote)) if vote else 0 for vote in row['votes']],
-      [reason[:300] if reason else '' for reason in row.get('reasons') or []],
-      ''.join(map(str, row['points'])) if row['points'] else 0,
-      row['full_marks'], row['num_sentences'], ''.join(str(int(flag)) for flag in row['named']),
-      [decoy['position'], number(skills, decoy['skill']), decoy['point']] if decoy else 0,
+      sample.run, graded.combination, graded.generation, number(settings, graded.setting), graded.k,
+      [number(skills, name) for name in graded.skills], number(topics, graded.topic),
+      graded.text[:limit], max(0, len(graded.text) - limit),
+      [''.join(map(str, vote)) if vote else 0 for vote in graded.votes],
+      [reason[:300] for reason in graded.reasons],
+      ''.join(map(str, graded.points)) if graded.points else 0,
+      graded.marks.full_marks if graded.marks else None, graded.num_sentences,
+      ''.join(str(int(flag)) for flag in graded.named),
+      [decoy.position, number(skills, decoy.skill), decoy.point] if decoy else 0,
       -1,
     ])  # fmt: skip
   names = [
@@ -130,8 +130,8 @@ def _raw_part(runs, chosen: Sequence[Sample], rows: list[list], room: int, seed:
   size = 0
   for index in _spread(chosen, seed):
     sample = chosen[index]
-    raw = runs[sample.run].raw(sample.row['combination'], sample.row['generation'])
-    parts = _parts(raw, sample.row, rows[index])
+    raw = runs[sample.run].raw(sample.graded.combination, sample.graded.generation)
+    parts = _parts(raw, sample.graded, rows[index])
     lines = [part for text in _texts(parts) for part in text if isinstance(part, str)]
     cost = sum(len(to_json(line).encode()) + 1 for line in lines if line not in counts) + 8 * len(lines) + 40
     if size + cost > room:
@@ -155,32 +155,30 @@ def _spread(chosen: Sequence[Sample], seed: int) -> Iterable[int]:
   groups = defaultdict(list)
   for i in np.random.default_rng([seed, 1]).permutation(len(chosen)).tolist():
     sample = chosen[i]
-    groups[sample.run, sample.row['setting'], sample.row['k']].append(i)
+    groups[sample.run, sample.graded.setting, sample.graded.k].append(i)
   queues = [groups[name] for name in sorted(groups)]
   for position in range(max(map(len, queues), default=0)):
     yield from (queue[position] for queue in queues if position < len(queue))
 
 
-def _parts(raw: dict, row: dict, sample: list) -> dict[str, Any]:
+def _parts(raw: Exchange, graded: GradedText, sample: list) -> dict[str, Any]:
   """Every prompt and reply as lines and numbers; a number < 0 stands for what the page knows, a pair for a cut."""
-  rubric = ', '.join(f'Correctly illustrates {name.strip().lower()}' for name in row['skills'])
-  known = {_SKILLS: ', '.join(row['skills']), _TOPIC: row['topic']}
+  rubric = ', '.join(f'Correctly illustrates {name.strip().lower()}' for name in graded.skills)
+  known = {_SKILLS: ', '.join(graded.skills), _TOPIC: graded.topic}
   if rubric.isascii():  # else JavaScript's lower case might be another
     known[_RUBRIC] = rubric
-  text = {_TEXT: row['text']} if sample[8] == 0 else {}
+  text = {_TEXT: graded.text} if sample[8] == 0 else {}
   return {
-    'round1': _split(raw.get('round1'), known),
-    'answer1': _split(raw.get('answer1'), {}),
-    'round2': _split(raw.get('round2'), known),
-    'answer2': _split(raw.get('answer2'), text),
-    'grading': _split(raw.get('grading'), text | known),
-    'votes': [_split(reply, {}) if reply is not None else None for reply in raw.get('votes') or []],
+    'round1': _split(raw.round1, known),
+    'answer1': _split(raw.answer1, {}),
+    'round2': _split(raw.round2, known),
+    'answer2': _split(raw.answer2, text),
+    'grading': _split(raw.grading, text | known),
+    'votes': [_split(reply, {}) if reply is not None else None for reply in raw.votes],
   }
 
 
-def _split(text: str | None, known: dict[int, str]) -> list:
-  if text is None:
-    return []
+def _split(text: str, known: dict[int, str]) -> list:
   parts: list = [text[:RAW_LIMIT]]
   for number, value in known.items():
     if len(value) >= 4:

@@ -3,41 +3,40 @@
 The page says "reproduced" only where graders of two families agree with a contrast that the paper itself decides.
 """
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from evals.page.tables import Number, minus, paper_number
+from evals.page.grid import Number, minus, paper_number
 from evals.page.view import RunView, by_setting, labels
 from evals.questions.printed import Results
-from evals.results.cells import NAMES as METRICS
+from evals.results.cells import METRICS
+from evals.results.contrasts import Contrast
 
 SYMBOLS = {'higher': '▲', 'lower': '▼', 'undecided': '○', 'refused': '×'}
 
+Cells = dict[tuple[str, str, int], Contrast]  # by metric, setting and k
+Rows = tuple[str | None, str | None, str | None]  # model, row of a and row of b in the paper
+
 
 @dataclass(frozen=True)
-class Contrast:
-  """a - b in one cell. `verdict` is a key of SYMBOLS, `reason` says why it was refused."""
+class BesidePaper:
+  """A contrast, and the paper's own between the same students."""
 
-  k: int
-  number: Number
-  verdict: str
-  reason: str
-  n: int | None
-  p: float | None
-  p_holm: float | None
+  ours: Contrast
   paper: Number | None
 
   @property
   def symbol(self) -> str:
     """The verdict without colour."""
-    return SYMBOLS[self.verdict]
+    return SYMBOLS[self.ours.verdict]
 
   @property
   def agrees(self) -> bool | None:
     """Whether the verdict is the paper's; None where the paper's own contrast could be chance."""
     if self.paper is None or not self.paper.excludes_zero or self.paper.value is None:
       return None
-    return self.verdict == ('higher' if self.paper.value > 0 else 'lower')
+    return self.ours.verdict == ('higher' if self.paper.value > 0 else 'lower')
 
 
 @dataclass(frozen=True)
@@ -48,10 +47,10 @@ class Pair:
   b: str
   grader: str
   family: str | None
-  rows: tuple[str | None, str | None, str | None]  # (model, row of a, row of b) in the paper
-  by_metric: dict[str, dict[str, list[Contrast | None]]]
+  rows: Rows
+  by_metric: dict[str, dict[str, list[BesidePaper | None]]]
   ks: tuple[int, ...] = ()
-  verdict: str = field(default='')
+  verdict: str = ''
 
   @property
   def title(self) -> str:
@@ -62,11 +61,12 @@ class Pair:
   def refusals(self) -> list[str]:
     """Why verdicts are refused, each reason once."""
     lines = [line for settings in self.by_metric.values() for line in settings.values()]
-    return list(dict.fromkeys(one.reason for line in lines for one in line if one is not None and one.reason))
+    reasons = [beside.ours.reason for line in lines for beside in line if beside is not None]
+    return list(dict.fromkeys(filter(None, reasons)))
 
-  def ns(self, metric: str) -> list[int | None]:
+  def ns(self, metric: str) -> list[int]:
     """How many combinations each of its cells has."""
-    return [contrast.n for line in self.by_metric[metric].values() for contrast in line if contrast is not None]
+    return [beside.ours.n for line in self.by_metric[metric].values() for beside in line if beside is not None]
 
 
 @dataclass(frozen=True)
@@ -76,51 +76,43 @@ class Main:
   pair: Pair
   metric: str
   setting: str
-  contrasts: list[Contrast]
+  contrasts: list[BesidePaper]
 
 
 def pairs(runs: Sequence[RunView], results: Results) -> list[Pair]:
-  """What report.py put into metrics.json under 'contrasts', sorted into pairs; a contrast given twice counts once."""
+  """The runs' contrasts, sorted into pairs; a contrast given twice counts once."""
   names = {run.name: (label, run) for label, run in zip(labels(runs), runs)}
-  found: dict[tuple[str, str], dict[tuple[str, str, int], dict]] = {}
+  found: dict[tuple[str, str], Cells] = {}
   for run in runs:
-    for contrast in run.metrics.get('contrasts') or []:
-      cells = found.setdefault((contrast['a'], contrast['b']), {})
-      cells.setdefault((contrast['metric'], contrast['setting'], contrast['k']), contrast)
+    for contrast in run.contrasts:
+      cells = found.setdefault((contrast.a, contrast.b), {})
+      cells.setdefault((contrast.metric, contrast.setting, contrast.k), contrast)
   grouped = [_pair(a, b, cells, names, results) for (a, b), cells in found.items()]
   return [_judged(pair, grouped) for pair in grouped]
 
 
-def _pair(a: str, b: str, cells: dict, names: dict, results: Results) -> Pair:
-  (label_a, run_a), (label_b, run_b) = (names.get(name, (name, None)) for name in (a, b))
-  same_model = run_a and run_b and run_a.model == run_b.model
-  rows = (run_a.model, run_a.row, run_b.row) if same_model else (None, None, None)
+def _pair(a: str, b: str, cells: Cells, names: dict[str, tuple[str, RunView]], results: Results) -> Pair:
+  (label_a, run_a), (label_b, run_b) = names[a], names[b]
+  rows = (run_a.model, run_a.row, run_b.row) if run_a.model == run_b.model else (None, None, None)
   ks = tuple(sorted({k for _, _, k in cells}))
-  by_metric: dict[str, dict[str, list[Contrast | None]]] = {}
+  by_metric: dict[str, dict[str, list[BesidePaper | None]]] = {}
   for metric in METRICS:
     for setting in by_setting(s for m, s, _ in cells if m == metric):
-      line = [_contrast(cells.get((metric, setting, k)), rows, results) for k in ks]
+      line = [_beside_paper(cells.get((metric, setting, k)), rows, results) for k in ks]
       by_metric.setdefault(metric, {})[setting] = line
-  grader = run_a.grader if run_a else 'unknown'
-  suffix = f' · {grader}'
+  suffix = f' · {run_a.grader}'
   if label_a.endswith(suffix) and label_b.endswith(suffix):  # said beside the title
     label_a, label_b = label_a.removesuffix(suffix), label_b.removesuffix(suffix)
-  return Pair(label_a, label_b, grader, run_a.family if run_a else None, rows, by_metric, ks)
+  return Pair(label_a, label_b, run_a.grader, run_a.family, rows, by_metric, ks)
 
 
-def _contrast(cell: dict | None, rows: tuple, results: Results) -> Contrast | None:
-  if cell is None:
+def _beside_paper(contrast: Contrast | None, rows: Rows, results: Results) -> BesidePaper | None:
+  if contrast is None:
     return None
   model, row_a, row_b = rows
-  place = (cell['setting'], cell['k'], cell['metric'])
+  place = contrast.setting, contrast.k, contrast.metric
   theirs = [paper_number(results.find(model, row, *place)) for row in (row_a, row_b)]
-  verdict, _, reason = cell['verdict'].partition(':')
-  interval = tuple(cell['ci95']) if cell.get('ci95') else None
-  number = Number(cell.get('difference'), interval, is_difference=True)
-  return Contrast(
-    cell['k'], number, verdict if verdict in SYMBOLS else 'undecided', reason.strip(), cell.get('n'), cell.get('p'),
-    cell.get('p_holm'), minus(*theirs),
-  )  # fmt: skip
+  return BesidePaper(contrast, minus(*theirs))
 
 
 def _judged(pair: Pair, others: Sequence[Pair]) -> Pair:
@@ -131,9 +123,9 @@ def _judged(pair: Pair, others: Sequence[Pair]) -> Pair:
   for family, other in families.items():
     for metric, settings in other.by_metric.items():
       for setting, line in settings.items():
-        for contrast in line:
-          if contrast is not None and contrast.agrees is not None:
-            cells.setdefault((metric, setting, contrast.k), {})[family] = contrast.agrees
+        for beside in line:
+          if beside is not None and beside.agrees is not None:
+            cells.setdefault((metric, setting, beside.ours.k), {})[family] = beside.agrees
   if not cells:
     verdict = ''
   elif len(families) < 2:
@@ -149,7 +141,7 @@ def _judged(pair: Pair, others: Sequence[Pair]) -> Pair:
       f'Reproduced under graders of {len(families)} families ({", ".join(sorted(families))}) in {agreeing} of the '
       f'{len(both)} cells that the paper decides and both graded.'
     )
-  return Pair(pair.a, pair.b, pair.grader, pair.family, pair.rows, pair.by_metric, pair.ks, verdict)
+  return dataclasses.replace(pair, verdict=verdict)
 
 
 def main_contrast(found: Sequence[Pair]) -> Main | None:
@@ -159,7 +151,7 @@ def main_contrast(found: Sequence[Pair]) -> Main | None:
     model, row_a, row_b = pair.rows
     for metric, settings in pair.by_metric.items():
       for setting, line in settings.items():
-        contrasts = [c for c in line if c is not None and c.number.value is not None]
+        contrasts = [beside for beside in line if beside is not None]
         if contrasts:
           of_base = row_b is not None and row_b == model
           of_ends = (pair.a == found[-1].a) + (pair.b == found[0].b)  # the last run against the first

@@ -10,8 +10,9 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from evals.page.view import RunView, labels, short_model, visible
+from evals.page.view import RunView, labels, short_model
 from evals.questions.printed import Results
+from skillmix_jax.hidden_characters import visible
 
 METRIC = 'ratio_of_full_marks'
 MARKERS = 'osD^vPX*'
@@ -28,7 +29,7 @@ _STYLE: dict[Any, Any] = {
 
 def settings(runs: Sequence[RunView]) -> list[str]:
   """Settings that a figure can show: held-out first, as in the paper."""
-  found = {setting for run in runs for (setting, _), cell in run.cells.items() if cell.get(METRIC) is not None}
+  found = {setting for run in runs for (setting, _), cell in run.cells.items() if METRIC in cell.best}
   order = ('held_out', 'train', 'all')
   return [*(setting for setting in order if setting in found), *sorted(found - set(order))]
 
@@ -48,9 +49,9 @@ def series(runs: Sequence[RunView], results: Results, setting: str) -> list[Seri
   for label, run in zip(labels(runs), runs):
     ours = []
     for (of, k), cell in sorted(run.cells.items()):
-      if of == setting and cell.get(METRIC) is not None:
-        ours.append((k, cell[METRIC], *((cell.get('ci95') or {}).get(METRIC) or (cell[METRIC],) * 2)))
-    student = None if run.metrics.get('exclude_skills') else (run.model, run.row)
+      if of == setting and METRIC in cell.best:
+        ours.append((k, cell.best[METRIC].mean, *cell.best[METRIC].ci95))
+    student = None if run.metrics.exclude_skills else (run.model, run.row)
     paper = _printed(results, student, setting) if student and student not in shown else []
     shown.add(student)
     found.append(Series(label, paper, ours))

@@ -2,20 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 
-from evals.page.view import RunView, share
+from evals.page.view import RunView
 from evals.results import statistics
+from evals.results.written import share
 
 
 def usual_n(run: RunView) -> int | None:
   """The most frequent number of combinations in a cell."""
-  ns = [cell['n'] for cell in run.metrics['cells']]
+  ns = [cell.n for cell in run.metrics.cells]
   return max(set(ns), key=lambda n: (ns.count(n), n)) if ns else None
 
 
 def decoy_counts(runs: Sequence[RunView]) -> tuple[int, int]:
   """(points given to skills that were not asked for, decoys) over all runs."""
-  found = [run.metrics['decoys'] for run in runs if run.metrics.get('decoys')]
-  return sum(one['points'] for one in found), sum(one['n'] for one in found)
+  found = [run.metrics.decoys for run in runs if run.metrics.decoys]
+  return sum(decoys.points for decoys in found), sum(decoys.n for decoys in found)
 
 
 def decoy_rates(runs: Sequence[RunView]) -> list[str]:
@@ -55,7 +56,7 @@ def grader_note(runs: Sequence[RunView]) -> str:
 
 def anchor(run: RunView, runs: Sequence[RunView]) -> RunView | None:
   """The untouched base model of a run's table under the same grader: what makes it comparable with the paper."""
-  alike = lambda base: (base.model, base.grader, base.metrics.get('exclude_skills') or None)
+  alike = lambda base: (base.model, base.grader, base.metrics.exclude_skills)
   return next((base for base in runs if base.row == base.model and base.row and alike(base) == alike(run)), None)
 
 

@@ -31,7 +31,6 @@ class Results:
           for k, values in zip(section['k'], by_k):
             self._add(table, section['grader'], model, row, setting, k, section['metrics'], values)
     five = results['table_5']
-    self.graders = tuple(five['graders'])  # of the paper
     for grader, rows in five['graders'].items():
       for row, by_k in rows.items():
         for k, values in zip(five['k'], by_k):
@@ -72,3 +71,11 @@ class Results:
   def columns(self, table: int) -> list[tuple[str, int]]:
     """(setting, k) of a table."""
     return list(dict.fromkeys((setting, k) for t, _, _, _, setting, k, _ in self._cells if t == table))
+
+  def graders(self, table: int) -> list[str]:
+    """Who graded a table."""
+    return list(dict.fromkeys(grader for t, grader, *_ in self._cells if t == table))
+
+  def metrics(self, table: int) -> list[str]:
+    """What is printed of a table's cells, as ordered in print."""
+    return list(dict.fromkeys(address[-1] for address in self._cells if address[0] == table))

@@ -1,175 +1,214 @@
-"""From marks to cells: one for each setting and k, with intervals, and what tells whether to trust them."""
+"""From graded texts to cells: the paper's metrics for each setting and k, with intervals.
 
-import itertools
-import math
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any
+A new metric is a field of `Marks` (evals/marking/marks.py) and a line of METRICS.
+"""
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
 from evals.marking import marks
-from evals.marking.marks import Marks
+from evals.marking.marks import Best, Marks
 from evals.results import statistics
+from evals.results.graded import GradedText
+from evals.results.statistics import Interval
 
-NAMES = {
-  'ratio_of_full_marks': 'Ratio of Full Marks',
-  'ratio_of_all_skills': 'Ratio of All Skills',
-  'skills_fraction': 'Skills Fraction',
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+  """A mean over combinations.
+
+  Attributes:
+    title: what the paper calls it.
+    mark: of a text, a field of `Marks`.
+    is_ratio: whether that mark is 0 or 1: then its interval is Wilson's, else a bootstrap.
+  """
+
+  title: str
+  mark: str
+  is_ratio: bool
+
+
+METRICS = {
+  'ratio_of_full_marks': Metric('Ratio of Full Marks', 'full_marks', is_ratio=True),
+  'ratio_of_all_skills': Metric('Ratio of All Skills', 'all_skills', is_ratio=True),
+  'skills_fraction': Metric('Skills Fraction', 'skills_fraction', is_ratio=False),
 }
-METRICS = tuple(NAMES)
-MARKS = ('full_marks', 'all_skills', 'skills_fraction')  # the same of one text
-CRITERIA = ('skill', 'topic', 'sense', 'length')
-
-Rows = Sequence[dict[str, Any]]
 
 
-def _marks(row: dict[str, Any]) -> Marks:
-  return Marks(*(row[name] for name in MARKS))
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+  """A mean over combinations and its 95 % interval over these."""
+
+  mean: float
+  ci95: Interval
 
 
-def by_combination(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-  """Rows of the same combination, in the order of their generations."""
-  groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-  for row in rows:
-    groups[row['combination']].append(row)
-  return {name: sorted(group, key=lambda row: row['generation']) for name, group in groups.items()}
+@dataclasses.dataclass(frozen=True)
+class Cell:
+  """The numbers of one setting and k; an entry of metrics.json's `cells`.
+
+  Attributes:
+    n: combinations that count: every generation has its marks.
+    wanted: combinations that were asked for.
+    missing: votes that are not there, or not yet.
+    num_generations: texts of each combination.
+    best: metric -> of the best generation; empty where n is 0.
+    mean_of_one: metric -> of a single text.
+    by_skill_ci95: metric -> interval of the best for other skills than these.
+    refused: why there is no number though there are votes.
+    seen: whether the training data combines the cell's skills; None where all skill sets are together.
+  """
+
+  setting: str
+  k: int
+  n: int
+  wanted: int
+  missing: int
+  num_generations: int
+  best: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
+  mean_of_one: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
+  by_skill_ci95: Mapping[str, Interval] = dataclasses.field(default_factory=dict)
+  refused: str = ''
+  seen: bool | None = None
+
+  def to_json(self) -> dict[str, Any]:
+    """As metrics.json has it."""
+    one = _means(self.mean_of_one) | {'ci95': _intervals(self.mean_of_one)} if self.mean_of_one else {}
+    return (
+      {name: getattr(self, name) for name in _COUNTS}
+      | ({'refused': self.refused} if self.refused else {})
+      | dict.fromkeys(METRICS)
+      | _means(self.best)
+      | {'ci95': _intervals(self.best), 'mean_of_one': one, 'by_skill_ci95': dict(self.by_skill_ci95)}
+      | ({'seen': self.seen} if self.seen is not None else {})
+    )
+
+  @classmethod
+  def from_json(cls, row: Mapping[str, Any]) -> Self:
+    """From an entry of metrics.json; raises KeyError where it is not one."""
+    return cls(
+      **{name: row[name] for name in _COUNTS},
+      best=_estimates(row),
+      mean_of_one=_estimates(row['mean_of_one']),
+      by_skill_ci95={name: Interval(*bounds) for name, bounds in row['by_skill_ci95'].items()},
+      refused=row.get('refused', ''),
+      seen=row.get('seen'),
+    )
 
 
-def complete(rows: Iterable[dict[str, Any]], generations: int) -> dict[str, list[dict[str, Any]]]:
+_COUNTS = ('setting', 'k', 'n', 'wanted', 'missing', 'num_generations')
+
+
+def _means(estimates: Mapping[str, Estimate]) -> dict[str, float]:
+  return {name: estimate.mean for name, estimate in estimates.items()}
+
+
+def _intervals(estimates: Mapping[str, Estimate]) -> dict[str, Interval]:
+  return {name: estimate.ci95 for name, estimate in estimates.items()}
+
+
+def _estimates(row: Mapping[str, Any]) -> dict[str, Estimate]:
+  return {name: Estimate(row[name], Interval(*bounds)) for name, bounds in row.get('ci95', {}).items()}
+
+
+def by_combination(texts: Iterable[GradedText]) -> dict[str, list[GradedText]]:
+  """Texts of the same combination, in the order of their generations."""
+  groups: dict[str, list[GradedText]] = defaultdict(list)
+  for text in texts:
+    groups[text.combination].append(text)
+  return {name: sorted(group, key=lambda text: text.generation) for name, group in groups.items()}
+
+
+def complete(texts: Iterable[GradedText], generations: int) -> dict[str, list[GradedText]]:
   """Combinations whose every generation has its marks: a maximum of two is not a maximum of three."""
   return {
     name: group
-    for name, group in by_combination(rows).items()
-    if len(group) == generations and all(row['points'] is not None for row in group)
+    for name, group in by_combination(texts).items()
+    if len(group) == generations and all(text.marks is not None for text in group)
   }
 
 
-def interval(values: np.ndarray) -> list[float]:
+def marks_of(group: Iterable[GradedText]) -> list[Marks]:
+  """Of the texts that have them."""
+  return [text.marks for text in group if text.marks is not None]
+
+
+def interval(values: np.ndarray) -> Interval:
   """95 % for a mean over combinations: Wilson where values are 0 or 1, or all alike, else bootstrap."""
   if len(values) < 2 or np.all(np.isin(values, (0, 1))) or np.ptp(values) == 0:
-    return list(statistics.wilson(float(values.mean()), len(values)))
-  return list(statistics.bootstrap(values))
+    return _wilson(values)
+  return statistics.bootstrap(values)
 
 
-def _intervals(table: dict[str, np.ndarray]) -> dict[str, list[float]]:
-  found = {}
-  for name, values in table.items():
-    if name == 'skills_fraction':
-      found[name] = interval(values)
-    else:
-      found[name] = list(statistics.wilson(float(values.mean()), len(values)))
-  return found
+def _wilson(values: np.ndarray) -> Interval:
+  return statistics.wilson(float(values.mean()), len(values))
 
 
-def _means(table: dict[str, np.ndarray]) -> dict[str, float]:
-  return {name: float(values.mean()) for name, values in table.items()}
+def _table(groups: Iterable[Iterable[GradedText]], summary: Callable[[Sequence[Marks]], Best]) -> dict[str, np.ndarray]:
+  """metric -> its value for each combination."""
+  results = [summary(marks_of(group)) for group in groups]
+  return {name: np.array([getattr(r, metric.mark) for r in results], float) for name, metric in METRICS.items()}
 
 
-def _table(groups: Iterable[Rows], summary: Callable[[Sequence[Marks]], Any]) -> dict[str, np.ndarray]:
-  results = [summary([_marks(row) for row in group]) for group in groups]
-  return {metric: np.array([getattr(r, mark) for r in results], float) for metric, mark in zip(METRICS, MARKS)}
+def _estimate(table: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
+  return {
+    name: Estimate(float(values.mean()), _wilson(values) if METRICS[name].is_ratio else interval(values))
+    for name, values in table.items()
+  }
 
 
-def cell(rows: Rows, wanted: int, generations: int, num_votes: int) -> dict[str, Any]:
+def cell(texts: Sequence[GradedText], wanted: int, generations: int, num_votes: int) -> Cell:
   """The numbers of one setting and k.
 
   Args:
-    rows: of grades.jsonl, all of one setting and k.
+    texts: all of one setting and k.
     wanted: combinations asked for.
     generations: texts asked for, of each combination.
     num_votes: votes asked for, of each text.
   """
-  missing = sum(vote is None for row in rows for vote in row['votes'])
-  missing += (wanted * generations - len(rows)) * num_votes  # texts that are not there, or not yet
-  missing += sum(num_votes for row in rows if not row['votes'])
-  groups = complete(rows, generations)
-  result: dict[str, Any] = {
-    'setting': rows[0]['setting'], 'k': rows[0]['k'], 'n': len(groups), 'wanted': wanted, 'missing': missing,
-    'num_generations': generations,
-  }  # fmt: skip
-  graders = {row['grader'] for group in groups.values() for row in group}
-  if len(graders) > 1 or any(' and ' in grader for grader in graders):
-    result |= {'n': 0, 'refused': 'votes of two graders: ' + ', '.join(sorted(graders))}
-    groups = {}
+  missing = sum(vote is None for text in texts for vote in text.votes)
+  missing += (wanted * generations - len(texts)) * num_votes  # texts that are not there, or not yet
+  missing += sum(num_votes for text in texts if not text.votes)
+  groups = complete(texts, generations)
+  empty = Cell(texts[0].setting, texts[0].k, 0, wanted, missing, generations)
+  names = {text.grader for group in groups.values() for text in group}
+  if len(names) > 1 or any(' and ' in name for name in names):
+    return dataclasses.replace(empty, refused='votes of two graders: ' + ', '.join(sorted(names)))
   if not groups:
-    return result | dict.fromkeys(METRICS) | {'ci95': {}, 'mean_of_one': {}, 'by_skill_ci95': {}}
+    return empty
   best = _table(groups.values(), marks.combine)
-  one = _table(groups.values(), marks.mean_of_one)
-  skills = [group[0]['skills'] for group in groups.values()]
-  return result | _means(best) | {
-    'ci95': _intervals(best),
-    'mean_of_one': _means(one) | {'ci95': _intervals(one)},
-    'by_skill_ci95': {name: list(statistics.clustered(values, skills)) for name, values in best.items()},
-  }  # fmt: skip
+  skills = [group[0].skills for group in groups.values()]
+  return dataclasses.replace(
+    empty,
+    n=len(groups),
+    best=_estimate(best),
+    mean_of_one=_estimate(_table(groups.values(), marks.mean_of_one)),
+    by_skill_ci95={name: statistics.clustered(values, skills) for name, values in best.items()},
+  )
 
 
-def cells(rows: Rows, wanted: dict[tuple[str, int], int], generations: int, num_votes: int) -> list[dict[str, Any]]:
+def cells(
+  texts: Iterable[GradedText], wanted: Mapping[tuple[str, int], int], generations: int, num_votes: int
+) -> list[Cell]:
   """All cells that have texts, in the order of `wanted`, which counts combinations."""
-  groups: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-  for row in rows:
-    groups[row['setting'], row['k']].append(row)
+  groups: dict[tuple[str, int], list[GradedText]] = defaultdict(list)
+  for text in texts:
+    groups[text.setting, text.k].append(text)
   return [cell(groups[name], wanted[name], generations, num_votes) for name in wanted if name in groups]
 
 
-def seen_cells(rows: Rows, seen: Collection[frozenset[str]], generations: int, num_votes: int) -> list[dict[str, Any]]:
+def seen_cells(
+  texts: Sequence[GradedText], seen: Collection[frozenset[str]], generations: int, num_votes: int
+) -> list[Cell]:
   """Cells of the skill sets that the training data holds, and of those that it does not."""
   found = []
   for is_seen in (True, False):
-    part = [row for row in rows if (frozenset(row['skills']) in seen) == is_seen]
-    wanted: dict[tuple[str, int], int] = {}
-    for group in by_combination(part).values():
-      name = group[0]['setting'], group[0]['k']
-      wanted[name] = wanted.get(name, 0) + 1
-    found += [one | {'seen': is_seen} for one in cells(part, wanted, generations, num_votes)]
-  order = {name: index for index, name in enumerate(dict.fromkeys((row['setting'], row['k']) for row in rows))}
-  return sorted(found, key=lambda one: (order[one['setting'], one['k']], not one['seen']))
-
-
-def _criterion(index: int, k: int) -> str:
-  return 'skill' if index < k else CRITERIA[1 + index - k]
-
-
-def _kappa(votes: Sequence[tuple[int, ...]]) -> float | None:
-  """Fleiss' kappa; None where all votes are the same and it is not defined."""
-  kappa = statistics.fleiss_kappa(votes)
-  return None if math.isnan(kappa) else kappa
-
-
-def agreement(rows: Rows, num_votes: int) -> dict[str, Any]:
-  """How far the votes of a text agree, on texts that have all of theirs; and our counter with the grader's length.
-
-  Returns:
-    'n' texts; 'criteria': share of unanimous votes; 'fleiss_kappa'; 'length_vs_count': share of votes whose length
-    point is what our counter says.
-  """
-  full = [row for row in rows if num_votes > 1 and len(row['votes']) == num_votes and None not in row['votes']]
-  given: dict[str, list[tuple[int, ...]]] = {name: [] for name in CRITERIA}
-  for row in full:
-    for index, points in enumerate(zip(*row['votes'])):
-      given[_criterion(index, row['k'])].append(points)
-  length = [
-    vote[-1] == (0 < row['num_sentences'] <= max(1, row['k'] - 1)) for row in rows for vote in row['votes'] if vote
-  ]
-  return {
-    'n': len(full),
-    'criteria': {name: float(np.mean([len(set(v)) == 1 for v in votes])) for name, votes in given.items() if votes},
-    'fleiss_kappa': {name: _kappa(votes) for name, votes in given.items() if votes},
-    'length_vs_count': float(np.mean(length)) if length else None,
-  }
-
-
-def decoys(rows: Rows) -> dict[str, Any] | None:
-  """How often a skill that was not asked for got its point; None where no decoys were graded."""
-  points = [row['decoy']['point'] for row in rows if 'decoy' in row]
-  if not points:
-    return None
-  rate = sum(points) / len(points)
-  return {'n': len(points), 'points': sum(points), 'rate': rate, 'ci95': list(statistics.wilson(rate, len(points)))}
-
-
-def by_generation(rows: Rows) -> list[float]:
-  """Ratio of Full Marks of the first, the second, ... text of a combination."""
-  ordered = sorted((row for row in rows if row['points'] is not None), key=lambda row: row['generation'])
-  groups = itertools.groupby(ordered, key=lambda row: row['generation'])
-  return [float(np.mean([row['full_marks'] for row in group])) for _, group in groups]
+    part = [text for text in texts if (frozenset(text.skills) in seen) == is_seen]
+    wanted = Counter((group[0].setting, group[0].k) for group in by_combination(part).values())
+    found += [dataclasses.replace(one, seen=is_seen) for one in cells(part, wanted, generations, num_votes)]
+  order = {name: index for index, name in enumerate(dict.fromkeys((text.setting, text.k) for text in texts))}
+  return sorted(found, key=lambda one: (order[one.setting, one.k], not one.seen))

@@ -1,37 +1,18 @@
 """Which of two students is better: differences on the combinations that both have, corrected for looking many times."""
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from evals.marking import marks
-from evals.marking.marks import Marks
 from evals.results import cells, statistics
+from evals.results.cells import METRICS
+from evals.results.graded import GradedRun
+from evals.results.statistics import Interval
 
 ALPHA = 0.05
-
-
-@dataclasses.dataclass(frozen=True)
-class Graded:
-  """A run as far as contrasts need it.
-
-  Attributes:
-    name: of the folder.
-    rows: of grades.jsonl.
-    generations: texts for each combination.
-    grader: names that the endpoint gave.
-    family: who trained the grader; None where its name does not say.
-    params: what the student was sent besides messages.
-  """
-
-  name: str
-  rows: Sequence[dict[str, Any]]
-  generations: int
-  grader: str
-  family: str | None
-  params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +24,8 @@ class Contrast:
     ci95: of the difference, not corrected.
     p: exact McNemar for 0/1, sign flips for shares.
     p_holm: corrected over all contrasts that were asked for together.
-    verdict: 'higher', 'lower', 'undecided' or 'refused: why'.
+    verdict: 'higher', 'lower', 'undecided' or 'refused'; '' before `decide`.
+    reason: why it was refused.
   """
 
   a: str
@@ -55,35 +37,36 @@ class Contrast:
   mean_a: float
   mean_b: float
   difference: float
-  ci95: tuple[float, float]
+  ci95: Interval
   p: float
   grader: str
   p_holm: float = 1.0
   verdict: str = ''
+  reason: str = ''
 
 
-def values(run: Graded, metric: str) -> dict[tuple, float]:
+def values(run: GradedRun, metric: str) -> dict[tuple, float]:
   """The value of each complete combination, by what was asked."""
-  mark = dict(zip(cells.METRICS, cells.MARKS))[metric]
+  mark = METRICS[metric].mark
   found = {}
-  for group in cells.complete(run.rows, run.generations).values():
-    best = marks.combine([Marks(*(row[name] for name in cells.MARKS)) for row in group])
-    row = group[0]
-    found[row['setting'], row['k'], tuple(row['skills']), row['topic']] = float(getattr(best, mark))
+  for group in cells.complete(run.texts, run.generations).values():
+    text = group[0]
+    best = marks.combine(cells.marks_of(group))
+    found[text.setting, text.k, text.skills, text.topic] = float(getattr(best, mark))
   return found
 
 
-def _test(a: np.ndarray, b: np.ndarray) -> tuple[statistics.Interval, float]:
+def _test(a: np.ndarray, b: np.ndarray) -> tuple[Interval, float]:
   """(interval of a - b, p)."""
   if len(a) < 2:
-    return statistics.Interval(-1.0, 1.0), 1.0
+    return Interval(-1.0, 1.0), 1.0
   if np.all(np.isin(a, (0, 1))) and np.all(np.isin(b, (0, 1))):
     gained, lost = int(np.sum(a > b)), int(np.sum(a < b))
     return statistics.paired_difference(gained, lost, len(a)), statistics.mcnemar(gained, lost)
   return statistics.paired_bootstrap(a, b), statistics.sign_flip(a, b)
 
 
-def contrast(a: Graded, b: Graded, metric: str) -> list[Contrast]:
+def contrast(a: GradedRun, b: GradedRun, metric: str) -> list[Contrast]:
   """a minus b for each setting and k in which the two share combinations; verdicts are still open."""
   values_a, values_b = values(a, metric), values(b, metric)
   shared: dict[tuple[str, int], list[tuple]] = {}
@@ -106,20 +89,20 @@ def contrast(a: Graded, b: Graded, metric: str) -> list[Contrast]:
 def decide(found: Sequence[Contrast], refusal: str = '') -> list[Contrast]:
   """Corrects p over all of these (Holm) and gives each its verdict, or the reason why it gets none."""
   decided = []
-  for one, p in zip(found, statistics.holm([one.p for one in found])):
-    verdict = ('higher' if one.difference > 0 else 'lower') if p <= ALPHA else 'undecided'
-    decided.append(dataclasses.replace(one, p_holm=p, verdict=f'refused: {refusal}' if refusal else verdict))
+  for contrast, p in zip(found, statistics.holm([contrast.p for contrast in found])):
+    verdict = ('higher' if contrast.difference > 0 else 'lower') if p <= ALPHA else 'undecided'
+    decided.append(dataclasses.replace(contrast, p_holm=p, verdict='refused' if refusal else verdict, reason=refusal))
   return decided
 
 
-def sent(run: Graded) -> dict[str, Any]:
+def sent(run: GradedRun) -> dict[str, Any]:
   """The settings of sampling that change how well a student does; top_p is 1 where nobody sets it."""
   return {
     name: run.params.get(name, 1.0 if name == 'top_p' else None) for name in ('temperature', 'top_p', 'max_tokens')
   }
 
 
-def refusal(runs: Sequence[Graded], writers: Collection[str]) -> str:
+def refusal(runs: Sequence[GradedRun], writers: Collection[str]) -> str:
   """Why no verdict can be given; empty where one can.
 
   Args:

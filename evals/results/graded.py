@@ -1,14 +1,109 @@
-"""From replies to marks: one row for each text, rebuilt from the ledger whenever it is wanted."""
+"""From replies to graded texts: what every vote gave and what was earned, rebuilt from the ledger whenever wanted."""
 
+import dataclasses
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
 
+from evals import graders
 from evals.marking import marks
+from evals.marking.marks import Marks
 from evals.questions import prompts
-from evals.replies.run import Run
+from evals.replies.run import Run, open_run
 from evals.replies.waves import Decoy, Grader, Text, Vote, decoy, texts, votes
 from skillmix_jax.errors import InputError
+
+_MARKS = tuple(field.name for field in dataclasses.fields(Marks))
+
+
+@dataclasses.dataclass(frozen=True)
+class GradedDecoy:
+  """A skill that was never asked for, put in the place of the skill at `position`, and the point that it earned."""
+
+  position: int
+  skill: str
+  point: int
+
+
+@dataclasses.dataclass(frozen=True)
+class GradedText:
+  """One finished text with its votes; a row of grades.jsonl, in the order of its keys.
+
+  Attributes:
+    combination: its id; setting, k, skills and topic are of it.
+    grader: as the endpoint named itself; '' before the first vote.
+    text: what is graded, taken out of answer2.
+    votes: each k + 3 points as the grader gave them; None: missing.
+    reasons: why a vote is missing, '' where it is not.
+    num_sentences: by our own count.
+    named: whether each skill is named aloud.
+    points: what was earned; None: not decided.
+    marks: of these points.
+    decoy: of the text's decoy, if it was graded.
+  """
+
+  combination: str
+  setting: str
+  k: int
+  skills: tuple[str, ...]
+  topic: str
+  generation: int
+  grader: str
+  text: str
+  answer1: str
+  answer2: str
+  votes: tuple[tuple[int, ...] | None, ...]
+  reasons: tuple[str, ...]
+  num_sentences: int
+  named: tuple[bool, ...]
+  points: tuple[int, ...] | None
+  marks: Marks | None
+  decoy: GradedDecoy | None = None
+
+  def to_json(self) -> dict[str, Any]:
+    """A row of grades.jsonl."""
+    row = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+    earned, swapped = row.pop('marks'), row.pop('decoy')
+    row |= dataclasses.asdict(earned) if earned else dict.fromkeys(_MARKS)
+    return row | {'decoy': dataclasses.asdict(swapped)} if swapped else row
+
+  @classmethod
+  def from_json(cls, row: Mapping[str, Any]) -> Self:
+    """From a row of grades.jsonl; raises KeyError or TypeError where it is not one."""
+    plain = ('combination', 'setting', 'k', 'topic', 'generation', 'grader', 'text', 'answer1', 'answer2')
+    return cls(
+      **{name: row[name] for name in plain},
+      skills=tuple(row['skills']),
+      votes=tuple(tuple(vote) if vote else None for vote in row['votes']),
+      reasons=tuple(row['reasons']),
+      num_sentences=row['num_sentences'],
+      named=tuple(row['named']),
+      points=None if row['points'] is None else tuple(row['points']),
+      marks=None if row['points'] is None else Marks(*(row[name] for name in _MARKS)),
+      decoy=GradedDecoy(**row['decoy']) if 'decoy' in row else None,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class GradedRun:
+  """A run as far as comparisons need it.
+
+  Attributes:
+    name: of the folder.
+    texts: all that are finished.
+    generations: texts for each combination.
+    grader: names that the endpoint gave.
+    family: who trained the grader; None where its name does not say.
+    params: what the student was sent besides messages.
+  """
+
+  name: str
+  texts: Sequence[GradedText]
+  generations: int
+  grader: str
+  family: str | None
+  params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def find_grader(run: Run) -> Grader | None:
@@ -24,16 +119,16 @@ def find_grader(run: Run) -> Grader | None:
   return next((Grader(model, json.loads(params)) for model, params in found), None)
 
 
-def build(run: Run, grader: Grader | None) -> Iterator[dict[str, Any]]:
-  """One row for each finished text; the format stands in docs/evals.md."""
+def build(run: Run, grader: Grader | None) -> Iterator[GradedText]:
+  """Every finished text with its votes."""
   with_decoy = {(row.slot.combination, row.slot.generation) for row in run.ledger.rows() if row.slot.step == 'decoy'}
   for text in texts(run):
-    found = votes(run, grader, text) if grader else []
+    given = votes(run, grader, text) if grader else []
     swapped = decoy(run, grader, text) if grader and (text.combination.id, text.generation) in with_decoy else None
-    yield _grade(run, text, found, swapped)
+    yield _graded(run, text, given, swapped)
 
 
-def _grade(run: Run, text: Text, found: Sequence[Vote], swapped: Decoy | None) -> dict[str, Any]:
+def _graded(run: Run, text: Text, given: Sequence[Vote], swapped: Decoy | None) -> GradedText:
   combination, settings = text.combination, run.settings
   named = marks.named_skills(text.text, combination.skills)
   num_sentences = marks.count_sentences(text.text)
@@ -42,23 +137,43 @@ def _grade(run: Run, text: Text, found: Sequence[Vote], swapped: Decoy | None) -
     points, combination.k, num_sentences_found=num_sentences, limit=limit, named=named, length=settings.length,
     name_filter=settings.name_filter,
   )  # fmt: skip
-  given = [adjust(vote.points) for vote in found if vote.points]
-  points = marks.majority(given, settings.votes) if given else None
-  earned = marks.marks(points, combination.k) if points else None
-  row = {
-    'combination': combination.id, 'setting': combination.setting, 'k': combination.k,
-    'skills': list(combination.skills), 'topic': combination.topic, 'generation': text.generation,
-    'grader': ' and '.join(sorted({vote.row.reply.model for vote in found if vote.row})),
-    'text': text.text, 'answer1': text.answer1, 'answer2': text.answer2,
-    'votes': [list(vote.points) if vote.points else None for vote in found],
-    'reasons': [vote.reason or ('not asked yet' if vote.pending else '') for vote in found],
-    'num_sentences': num_sentences, 'named': list(named),
-    'points': list(points) if points else None,
-    'full_marks': earned.full_marks if earned else None,
-    'all_skills': earned.all_skills if earned else None,
-    'skills_fraction': earned.skills_fraction if earned else None,
-  }  # fmt: skip
-  if swapped is not None and swapped.vote.points:
-    point = swapped.vote.points[swapped.position]
-    row['decoy'] = {'position': swapped.position, 'skill': swapped.skill, 'point': point}
-  return row
+  adjusted = [adjust(vote.points) for vote in given if vote.points]
+  points = marks.majority(adjusted, settings.votes) if adjusted else None
+  return GradedText(
+    combination=combination.id, setting=combination.setting, k=combination.k, skills=tuple(combination.skills),
+    topic=combination.topic, generation=text.generation,
+    grader=' and '.join(sorted({vote.row.reply.model for vote in given if vote.row})),
+    text=text.text, answer1=text.answer1, answer2=text.answer2,
+    votes=tuple(tuple(vote.points) if vote.points else None for vote in given),
+    reasons=tuple(vote.reason or ('not asked yet' if vote.pending else '') for vote in given),
+    num_sentences=num_sentences, named=tuple(named), points=points,
+    marks=marks.marks(points, combination.k) if points else None, decoy=_graded_decoy(swapped),
+  )  # fmt: skip
+
+
+def _graded_decoy(swapped: Decoy | None) -> GradedDecoy | None:
+  if swapped is None or not swapped.vote.points:
+    return None
+  return GradedDecoy(swapped.position, swapped.skill, swapped.vote.points[swapped.position])
+
+
+def grader_names(graded: Sequence[GradedText]) -> str:
+  """The names that the endpoint gave, usually one."""
+  return ', '.join(sorted({text.grader for text in graded if text.grader}))
+
+
+def as_compared(run: Run, grader: Grader, graded: Sequence[GradedText]) -> GradedRun:
+  """What comparisons need of a run."""
+  return GradedRun(
+    run.path.name, graded, run.settings.generations, grader_names(graded), graders.family(grader.model),
+    run.student.params,
+  )  # fmt: skip
+
+
+def load(path: Path) -> GradedRun:
+  """A run with its marks; raises InputError where it has no votes."""
+  run = open_run(path)
+  grader = find_grader(run)
+  if grader is None:
+    raise InputError(f'{path} has no votes yet: run evals.grade first')
+  return as_compared(run, grader, list(build(run, grader)))

@@ -121,12 +121,14 @@ def holm(ps: Sequence[float]) -> list[float]:
   return adjusted
 
 
-def difference(p1: float, n1: float, p2: float, n2: float, level: float = 0.95) -> Interval:
-  """Interval of p1 - p2 of two independent proportions (Newcombe 1998, Statistics in Medicine 17:873, method 10)."""
-  one, two = wilson(p1, n1, level), wilson(p2, n2, level)
-  below = math.hypot(p1 - one.low, two.high - p2)
-  above = math.hypot(one.high - p1, p2 - two.low)
-  return Interval(max(-1.0, p1 - p2 - below), min(1.0, p1 - p2 + above))
+def difference(a: float, of_a: Interval, b: float, of_b: Interval) -> Interval:
+  """Interval of a - b of independent numbers from their own intervals.
+
+  Of two proportions with Wilson's intervals it is Newcombe's (1998, Statistics in Medicine 17:873, method 10).
+  """
+  below = math.hypot(a - of_a.low, of_b.high - b)
+  above = math.hypot(of_a.high - a, b - of_b.low)
+  return Interval(max(-1.0, a - b - below), min(1.0, a - b + above))
 
 
 def clustered(values: Values, groups: Sequence[Collection[str]], level: float = 0.95) -> Interval:

@@ -13,7 +13,7 @@ import pytest
 
 from evals import page as pages
 from evals.page import browser as samples
-from evals.page.view import visible
+from skillmix_jax.hidden_characters import visible
 
 playwright = pytest.importorskip('playwright.sync_api')
 axe_package = pytest.importorskip('axe_playwright_python')

@@ -1,0 +1,99 @@
+"""What a table of the page is made of, as plain values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evals.questions.printed import ASSUMED_N, Printed
+from evals.results import statistics
+from evals.results.cells import Cell, Estimate
+from evals.results.statistics import Interval
+
+
+@dataclass(frozen=True)
+class Number:
+  """One cell of one line."""
+
+  value: float | None
+  interval: Interval | None = None
+  is_difference: bool = False
+  misprint: str = ''
+  note: str = ''  # 'n = 97', '3 votes missing'
+
+  @property
+  def excludes_zero(self) -> bool:
+    """Whether a difference is outside what chance explains."""
+    return self.is_difference and self.interval is not None and not self.interval.low <= 0 <= self.interval.high
+
+
+@dataclass(frozen=True)
+class Line:
+  """Numbers of one origin along the columns. `kind`: 'paper', 'ours', 'difference' or 'offset'."""
+
+  kind: str
+  label: str
+  numbers: Sequence[Number | None]
+
+
+@dataclass(frozen=True)
+class Row:
+  """A student and its lines."""
+
+  name: str
+  lines: Sequence[Line]
+
+
+@dataclass(frozen=True)
+class Block:
+  """Rows under one heading."""
+
+  heading: str
+  rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Table:
+  """One metric of one table."""
+
+  title: str
+  columns: Sequence[str]
+  blocks: Sequence[Block]
+  first: str = 'student'  # what the rows are
+
+  @property
+  def misprints(self) -> list[str]:
+    """Why numbers of the paper in it cannot be right, each reason once."""
+    numbers = [n for block in self.blocks for row in block.rows for line in row.lines for n in line.numbers]
+    return list(dict.fromkeys(number.misprint for number in numbers if number and number.misprint))
+
+
+def paper_number(printed: Printed | None) -> Number | None:
+  """A cell of the paper with the interval it would have at n = 100."""
+  if printed is None:
+    return None
+  return Number(printed.value, statistics.wilson(printed.value, ASSUMED_N), misprint=printed.misprint)
+
+
+def estimated(estimate: Estimate | None) -> Number | None:
+  """An estimate with its interval."""
+  return Number(estimate.mean, estimate.ci95) if estimate else None
+
+
+def our_number(cell: Cell | None, metric: str, usual_n: int | None, missing: bool = False) -> Number | None:
+  """The best of a cell; says n where it is not the usual one, and `missing` votes if asked to."""
+  if cell is None:
+    return None
+  notes = [f'n = {cell.n}'] if cell.n != usual_n else []
+  notes += [f'{cell.missing} missing'] if missing and cell.missing else []
+  notes += [f'refused: {cell.refused}'] if cell.refused else []
+  best = cell.best.get(metric)
+  return Number(best.mean if best else None, best.ci95 if best else None, note=', '.join(notes))
+
+
+def minus(ours: Number | None, other: Number | None) -> Number | None:
+  """ours - other with its interval."""
+  if ours is None or other is None or ours.value is None or other.value is None:
+    return None
+  interval = None
+  if ours.interval and other.interval:
+    interval = statistics.difference(ours.value, ours.interval, other.value, other.interval)
+  return Number(ours.value - other.value, interval, is_difference=True, misprint=other.misprint)

@@ -1,0 +1,174 @@
+"""All that is known of a graded run: what metrics.json holds."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from evals import graders
+from evals.replies.progress import dollars
+from evals.replies.run import Run
+from evals.replies.waves import Grader
+from evals.results import cells, trust
+from evals.results.cells import Cell
+from evals.results.graded import GradedText, grader_names
+from evals.results.training_data import TrainingData
+from evals.results.trust import Agreement, Decoys
+
+
+@dataclasses.dataclass(frozen=True)
+class Spent:
+  """Requests, tokens and dollars of a run's ledger, student and grader together.
+
+  Attributes:
+    dollars: None where the price of a model is not known.
+    started: time of the first reply, '' where there is none; ended: of the last.
+  """
+
+  requests: int
+  prompt_tokens: int
+  completion_tokens: int
+  dollars: float | None
+  started: str
+  ended: str
+
+  def to_json(self) -> dict[str, Any]:
+    """As metrics.json has it."""
+    tokens = {'prompt_tokens': self.prompt_tokens, 'completion_tokens': self.completion_tokens}
+    return {
+      'requests': self.requests, 'tokens': tokens, 'dollars': self.dollars, 'started': self.started,
+      'ended': self.ended,
+    }  # fmt: skip
+
+  @classmethod
+  def from_json(cls, row: Mapping[str, Any]) -> Self:
+    """From metrics.json."""
+    return cls(row['requests'], **row['tokens'], dollars=row['dollars'], started=row['started'], ended=row['ended'])
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+  """Cells of skill sets that the training files combine, and of others.
+
+  Attributes:
+    train_data: names of the files.
+    num_skill_sets: that they combine.
+  """
+
+  train_data: tuple[str, ...]
+  num_skill_sets: int
+  cells: tuple[Cell, ...]
+
+  def to_json(self) -> dict[str, Any]:
+    """As metrics.json has it."""
+    return {
+      'train_data': list(self.train_data), 'num_skill_sets': self.num_skill_sets,
+      'cells': [cell.to_json() for cell in self.cells],
+    }  # fmt: skip
+
+  @classmethod
+  def from_json(cls, row: Mapping[str, Any]) -> Self:
+    """From metrics.json."""
+    return cls(tuple(row['train_data']), row['num_skill_sets'], tuple(map(Cell.from_json, row['cells'])))
+
+
+@dataclasses.dataclass(frozen=True)
+class RunMetrics:
+  """metrics.json, in the order of its keys; `seen` only where --train_data was given.
+
+  Attributes:
+    student_fingerprint: what its replies are filed under.
+    student_params: what it was sent besides messages.
+    grader: the names that the endpoint gave; '' before the first vote.
+    grader_requested: the name that was asked for.
+    done: texts whose points are decided, of `wanted`.
+    unparsed: votes that no attempt could read.
+    by_generation: Ratio of Full Marks of the first, the second, ... text of a combination.
+  """
+
+  student: str
+  student_fingerprint: str
+  student_params: Mapping[str, Any]
+  grader: str
+  grader_requested: str
+  catalog: str
+  prompts_sha256: str
+  prompt: str
+  seed: int
+  votes_mode: str
+  length: str
+  name_filter: bool
+  exclude_skills: tuple[str, ...]
+  done: int
+  wanted: int
+  unparsed: int
+  cells: tuple[Cell, ...]
+  by_generation: tuple[float, ...]
+  agreement: Agreement
+  decoys: Decoys | None
+  seen: Seen | None
+  spent: Spent
+
+  def to_json(self) -> dict[str, Any]:
+    """What metrics.json holds."""
+    row = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+    row |= {
+      'cells': [cell.to_json() for cell in self.cells],
+      'agreement': dataclasses.asdict(self.agreement),
+      'decoys': dataclasses.asdict(self.decoys) if self.decoys else None,
+    }
+    seen, spent = row.pop('seen'), row.pop('spent')
+    return row | ({'seen': seen.to_json()} if seen else {}) | spent.to_json()
+
+  @classmethod
+  def from_json(cls, row: Mapping[str, Any]) -> Self:
+    """From what metrics.json holds; raises KeyError where it is not that."""
+    plain = {field.name: row[field.name] for field in dataclasses.fields(cls) if field.name not in ('seen', 'spent')}
+    return cls(**plain | {
+      'exclude_skills': tuple(row['exclude_skills']), 'cells': tuple(map(Cell.from_json, row['cells'])),
+      'by_generation': tuple(row['by_generation']), 'agreement': Agreement(**row['agreement']),
+      'decoys': Decoys.from_json(row['decoys']) if row['decoys'] else None,
+      'seen': Seen.from_json(row['seen']) if 'seen' in row else None, 'spent': Spent.from_json(row),
+    })  # fmt: skip
+
+
+def count_spent(run: Run) -> Spent:
+  """From every reply of the ledger; our own checkpoints and exact graders cost nothing."""
+  num_requests = num_prompt = num_completion = 0
+  cost, known, times = 0.0, True, []
+  for row in run.ledger.rows():
+    reply = row.reply
+    tokens = reply.usage['prompt_tokens'], reply.usage['completion_tokens']
+    times.append(reply.time)
+    num_requests += 1
+    num_prompt += tokens[0]
+    num_completion += tokens[1]
+    ours = row.model.startswith('checkpoint:') or row.model == 'exact'
+    price = dollars((0.0, 0.0) if ours else graders.price(row.model), *tokens)
+    known = known and price is not None
+    cost += price or 0.0
+  return Spent(
+    num_requests, num_prompt, num_completion, cost if known else None, min(times, default=''), max(times, default='')
+  )
+
+
+def summarize(run: Run, grader: Grader | None, texts: Sequence[GradedText], data: TrainingData | None) -> RunMetrics:
+  """The metrics of a run; with the files that its student was trained on, also those of seen skill sets."""
+  settings = run.settings
+  asked = settings.generations, settings.votes
+  wanted = Counter((combination.setting, combination.k) for combination in run.combinations)
+  seen = None
+  if data is not None:
+    its = tuple(cells.seen_cells(texts, data.skill_sets, *asked))
+    seen = Seen(tuple(data.files), len(data.skill_sets), its)
+  return RunMetrics(
+    student=run.student.name, student_fingerprint=run.student.model, student_params=run.student.params,
+    grader=grader_names(texts), grader_requested=grader.model if grader else '',
+    catalog=run.catalog.name, prompts_sha256=run.catalog.fingerprint, prompt=settings.grading_prompt,
+    seed=settings.seed, votes_mode=settings.votes_mode, length=settings.length, name_filter=settings.name_filter,
+    exclude_skills=tuple(settings.exclude_skills), done=sum(text.points is not None for text in texts),
+    wanted=len(run.combinations) * settings.generations,
+    unparsed=sum(bool(reason) and reason != 'not asked yet' for text in texts for reason in text.reasons),
+    cells=tuple(cells.cells(texts, wanted, *asked)), by_generation=tuple(trust.by_generation(texts)),
+    agreement=trust.agreement(texts, settings.votes), decoys=trust.decoys(texts), seen=seen, spent=count_spent(run),
+  )  # fmt: skip

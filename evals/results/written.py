@@ -1,0 +1,23 @@
+"""How numbers are written."""
+
+import math
+
+
+def share(value: float | None, digits: int = 2) -> str:
+  """As the paper prints it: '.37', '1.00'."""
+  if value is None or math.isnan(value):
+    return '–'
+  text = f'{abs(value):.{digits}f}'
+  negative = value < 0 and float(text) != 0
+  return ('−' if negative else '') + (text[1:] if text.startswith('0') else text)
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+  """'+.05', '−.05', '.00'."""
+  text = share(value, digits)
+  return '+' + text if value is not None and round(value, digits) > 0 else text
+
+
+def probability(p: float) -> str:
+  """'p = .03', 'p < .001'."""
+  return 'p < .001' if p < 0.001 else f'p = {share(p, 3 if p < 0.1 else 2)}'
