@@ -27,6 +27,7 @@ from evals.replies.waves import Grader
 from evals.results import contrasts, graded, terminal, training_data
 from evals.results.contrasts import Contrast
 from evals.results.graded import GradedText
+from evals.results.people import Audit
 from evals.results.summary import RunMetrics, summarize
 from evals.results.training_data import TrainingData
 from skillmix_jax import command
@@ -116,7 +117,8 @@ def main():
   if out is not None:
     from evals import page
 
-    audits = [json.loads(file.read_text()) for r in reports if (file := r.run.path / 'audit.json').is_file()]
+    files_of_people = (report.run.path / 'audit.json' for report in reports)
+    audits = [Audit.from_json(json.loads(file.read_text())) for file in files_of_people if file.is_file()]
     views = [to_view(report, found) for report in reports]
     html = page.render(views, paper_tables.results(), title='SKILL-MIX', audits=audits)
     files.write_text(out, html)

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from evals import audit, page
 from evals.questions import catalog
-from evals.results import statistics
+from evals.results import people, sheets, statistics
 from skillmix_jax.errors import InputError
 
 
@@ -42,7 +42,7 @@ def _rows(text):
 
 
 def _sheet(run, n=60, seed=0):
-  return audit.sheet(audit.draw(audit.read_grades(run), n, seed), catalog.load(run / 'catalog'))
+  return sheets.sheet(sheets.draw(sheets.read_grades(run), n, seed), catalog.load(run / 'catalog'))
 
 
 def _fill(path, text, mark, **dialect):
@@ -50,7 +50,7 @@ def _fill(path, text, mark, **dialect):
   rows = _rows(text)
   columns = list(rows[0])
   for row in rows:
-    for column in columns[len(audit.SHOWN) :]:
+    for column in columns[len(sheets.SHOWN) :]:
       if row[column] != 'n/a':
         row[column] = mark(row['id'], column)
   with path.open('w', newline='', encoding='utf-8-sig') as file:
@@ -65,7 +65,7 @@ def _like_the_grader(grades, wrong=0.0, seed=0):
 
   def mark(name, column):
     combination, _, generation = name.rpartition('/')
-    given = audit.grader_marks(grades[combination, int(generation)])
+    given = sheets.grader_marks(grades[combination, int(generation)])
     if given is None:
       return ''
     point = given['skills'][int(column[5:]) - 1] if column.startswith('skill') else given[column][0]
@@ -75,8 +75,8 @@ def _like_the_grader(grades, wrong=0.0, seed=0):
 
 
 def test_texts_are_drawn_evenly_over_setting_k_and_marks(run):
-  grades = audit.read_grades(run)
-  drawn = audit.draw(grades, 90, seed=0)
+  grades = sheets.read_grades(run)
+  drawn = sheets.draw(grades, 90, seed=0)
   assert len(drawn) == 90
   size = Counter((text.setting, text.k, text.marks.full_marks) for text in grades.values())
   count = Counter((text.setting, text.k, text.marks.full_marks) for text in drawn)
@@ -84,15 +84,15 @@ def test_texts_are_drawn_evenly_over_setting_k_and_marks(run):
   most = max(count.values())
   assert all(number in (most, most - 1) for name, number in count.items() if size[name] >= most)
   assert len({text.combination for text in drawn}) > 85  # no combination twice while its stratum has others
-  assert drawn == audit.draw(grades, 90, seed=0) != audit.draw(grades, 90, seed=1)
-  assert len(audit.draw(grades, 10**6, seed=0)) == len(grades)
+  assert drawn == sheets.draw(grades, 90, seed=0) != sheets.draw(grades, 90, seed=1)
+  assert len(sheets.draw(grades, 10**6, seed=0)) == len(grades)
 
 
 def test_the_sheet_is_blind(run):
   text = _sheet(run)
   rows = _rows(text)
   assert list(rows[0]) == [
-    *audit.SHOWN,
+    *sheets.SHOWN,
     'skill1',
     'skill2',
     'skill3',
@@ -102,7 +102,7 @@ def test_the_sheet_is_blind(run):
     'sense',
     'length',
   ]
-  grades = audit.read_grades(run)
+  grades = sheets.read_grades(run)
   for row in rows:
     combination, _, generation = row['id'].rpartition('/')
     k = grades[combination, int(generation)].k
@@ -116,16 +116,16 @@ def test_a_text_may_hold_any_character_that_some_call_a_line_end(run, graded, tm
   strange = 'one\u2028two\u2029three\u0085four\x0bfive\x0c\x1c\x1d\x1e'
   rows = [text.to_json() | {'text': strange} for text in graded]
   (run / 'grades.jsonl').write_text(''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows))
-  grades = audit.read_grades(run)
+  grades = sheets.read_grades(run)
   assert len(grades) == sum(row['points'] is not None for row in rows)
   text = _sheet(run, n=10)
-  people = audit.read_sheet(_fill(tmp_path / 'a.csv', text, _like_the_grader(grades)), grades)
-  assert len(people) == 10
+  marked = sheets.read_sheet(_fill(tmp_path / 'a.csv', text, _like_the_grader(grades)), grades)
+  assert len(marked) == 10
 
 
 def test_no_cell_is_a_formula_and_no_character_hides(run):
-  grades = audit.read_grades(run)
-  text = audit.sheet([one for one in grades.values() if one.combination.startswith('train-k1')], fixtures.paper())
+  grades = sheets.read_grades(run)
+  text = sheets.sheet([one for one in grades.values() if one.combination.startswith('train-k1')], fixtures.paper())
   cells = {cell for row in csv.reader(io.StringIO(text, newline='')) for cell in row}
   assert not any(cell.lstrip()[:1] in ('=', '+', '-', '@') for cell in cells if cell)
   assert {'\'=HYPERLINK("x")', "'+1", "'-2", "'@SUM(A1)", "' =1", 'a\\u0000\\u202eb'} <= cells
@@ -133,28 +133,28 @@ def test_no_cell_is_a_formula_and_no_character_hides(run):
 
 
 def test_kappa_equals_the_one_computed_by_hand(run, tmp_path):
-  grades = audit.read_grades(run)
+  grades = sheets.read_grades(run)
   text = _sheet(run)
   ann = _fill(tmp_path / 'ann.csv', text, _like_the_grader(grades))
   ben = _fill(tmp_path / 'ben.csv', text, _like_the_grader(grades, wrong=0.2))
-  found = audit.audit(run, [ann, ben], seed=0)
-  assert [(pair['a'], pair['b']) for pair in found['pairs']] == [('ann', 'grader'), ('ben', 'grader'), ('ann', 'ben')]
-  skills = found['pairs'][0]['criteria']['skills']
-  assert (skills['kappa'], skills['agreement'], skills['ci95']) == (1, 1, [1, 1])
+  found = people.audit(run, [ann, ben], seed=0)
+  assert [(pair.a, pair.b) for pair in found.pairs] == [('ann', 'grader'), ('ben', 'grader'), ('ann', 'ben')]
+  skills = found.pairs[0].criteria['skills']
+  assert (skills.kappa, skills.agreement, skills.ci95) == (1, 1, (1, 1))
   pairs = []
   for row in _rows(text):
     key = row['id'].rpartition('/')[0], int(row['id'].rpartition('/')[2])
-    mine, theirs = audit.read_sheet(ben, grades)[key]['skills'], audit.grader_marks(grades[key])
+    mine, theirs = sheets.read_sheet(ben, grades)[key]['skills'], sheets.grader_marks(grades[key])
     pairs += list(zip(mine, theirs['skills'])) if theirs else []
-  theirs = found['pairs'][1]['criteria']['skills']
+  theirs = found.pairs[1].criteria['skills']
   both, equal = len(pairs), sum(a == b for a, b in pairs)
   yes = [sum(pair[i] for pair in pairs) / both for i in (0, 1)]
   chance = yes[0] * yes[1] + (1 - yes[0]) * (1 - yes[1])
-  assert theirs['n'] == both and theirs['agreement'] == equal / both
-  assert theirs['kappa'] == pytest.approx((equal / both - chance) / (1 - chance))
-  assert theirs['kappa'] == pytest.approx(statistics.cohen_kappa(*zip(*pairs)))
-  low, high = theirs['ci95']
-  assert 0.2 < low < theirs['kappa'] < high < 0.9
+  assert theirs.n == both and theirs.agreement == equal / both
+  assert theirs.kappa == pytest.approx((equal / both - chance) / (1 - chance))
+  assert theirs.kappa == pytest.approx(statistics.cohen_kappa(*zip(*pairs)))
+  low, high = theirs.ci95
+  assert 0.2 < low < theirs.kappa < high < 0.9
 
 
 def test_the_interval_covers_the_true_kappa():
@@ -162,38 +162,38 @@ def test_the_interval_covers_the_true_kappa():
   covered = 0
   for seed in range(60):
     chance = random.Random(seed)
-    people = [{}, {}]
+    both = [{}, {}]
     for text in range(60):
       truth = [chance.random() < 0.5 for _ in range(3)]
-      for person in people:
+      for person in both:
         marked = [int(point != (chance.random() < 0.1)) for point in truth]
         person[str(text), 1] = {'skills': marked, 'on_topic': [1], 'sense': [None], 'length': [0]}
-    found = audit.compare(*people, seed=0)
-    low, high = found['skills']['ci95']
+    found = people.compare(*both, seed=0)
+    low, high = found['skills'].ci95
     covered += low <= 0.64 <= high
-    assert found['on_topic'] == {'n': 60, 'agreement': 1.0, 'kappa': None, 'ci95': None}
-    assert found['sense']['n'] == 0
+    assert found['on_topic'] == people.Kappa(60, 1.0)
+    assert found['sense'].n == 0
   assert covered >= 53
 
 
 def test_the_grader_is_judged_before_names_are_filtered_and_sentences_counted(run):
-  text = next(iter(audit.read_grades(run).values()))
+  text = next(iter(sheets.read_grades(run).values()))
   votes = (1, 1, 1, 0), (1, 1, 1, 0), (0, 1, 1, 0)
   text = dataclasses.replace(text, k=1, votes=votes, points=(0, 1, 1, 1))
-  assert audit.grader_marks(text) == {'skills': [1], 'on_topic': [1], 'sense': [1], 'length': [0]}
+  assert sheets.grader_marks(text) == {'skills': [1], 'on_topic': [1], 'sense': [1], 'length': [0]}
 
 
 def test_empty_cells_and_other_delimiters_are_read(run, tmp_path):
-  grades = audit.read_grades(run)
+  grades = sheets.read_grades(run)
   likely = _like_the_grader(grades)
   some = lambda name, column: likely(name, column) if column == 'sense' else ' '
   path = _fill(tmp_path / 'ann.csv', _sheet(run), some, delimiter=';')
-  found = audit.audit(run, [path], seed=0)['pairs'][0]['criteria']
-  assert found['skills']['n'] == 0 and found['sense']['n'] > 50
+  found = people.audit(run, [path], seed=0).pairs[0].criteria
+  assert found['skills'].n == 0 and found['sense'].n > 50
 
 
 def _edited(run, tmp_path, edit):
-  grades = audit.read_grades(run)
+  grades = sheets.read_grades(run)
   path = _fill(tmp_path / 'ann.csv', _sheet(run, n=3), _like_the_grader(grades))
   lines = list(csv.reader(io.StringIO(path.read_text(encoding='utf-8-sig'), newline='')))
   edit(lines)
@@ -216,7 +216,7 @@ def _edited(run, tmp_path, edit):
 def test_a_wrong_sheet_is_refused_with_its_line(run, tmp_path, edit, said):
   path, grades = _edited(run, tmp_path, edit)
   with pytest.raises(InputError) as error:
-    audit.read_sheet(path, grades)
+    sheets.read_sheet(path, grades)
   assert said in str(error.value)
   name, line, _ = str(error.value).split(':', 2)
   with path.open(newline='') as file:
@@ -227,38 +227,39 @@ def test_a_wrong_sheet_is_refused_with_its_line(run, tmp_path, edit, said):
 
 
 def test_a_sheet_without_marks_or_in_another_encoding_is_refused(run, tmp_path):
-  grades = audit.read_grades(run)
+  grades = sheets.read_grades(run)
   blank = _fill(tmp_path / 'blank.csv', _sheet(run, n=2), lambda name, column: '')
   with pytest.raises(InputError, match=r'blank.csv:1: nothing is marked'):
-    audit.read_sheet(blank, grades)
+    sheets.read_sheet(blank, grades)
   (tmp_path / 'old.csv').write_bytes(b'id,topic\nx,\xe9')
   with pytest.raises(InputError, match=r'old.csv:2: not UTF-8'):
-    audit.read_sheet(tmp_path / 'old.csv', grades)
+    sheets.read_sheet(tmp_path / 'old.csv', grades)
   with pytest.raises(InputError, match=r'none.csv: No such file'):
-    audit.read_sheet(tmp_path / 'none.csv', grades)
+    sheets.read_sheet(tmp_path / 'none.csv', grades)
 
 
 def test_two_people_of_one_name_are_refused(run, tmp_path):
   (tmp_path / 'b').mkdir()
   with pytest.raises(InputError, match="two are named 'ann'"):
-    audit.audit(run, [tmp_path / 'ann.csv', tmp_path / 'b' / 'ann.csv'], seed=0)
+    people.audit(run, [tmp_path / 'ann.csv', tmp_path / 'b' / 'ann.csv'], seed=0)
 
 
 def test_a_damaged_or_missing_file_of_grades_is_named(tmp_path):
   with pytest.raises(InputError, match=r'grades.jsonl is missing: python -m evals.report'):
-    audit.read_grades(tmp_path)
+    sheets.read_grades(tmp_path)
   (tmp_path / 'grades.jsonl').write_text('{"points": null}\n{"points": [1]}\n')
   with pytest.raises(InputError, match=r'grades.jsonl:2: not a row of grades'):
-    audit.read_grades(tmp_path)
+    sheets.read_grades(tmp_path)
   (tmp_path / 'grades.jsonl').write_text('{"points": null}\n')
   with pytest.raises(InputError, match=r'has no text with marks'):
-    audit.read_grades(tmp_path)
+    sheets.read_grades(tmp_path)
 
 
 def test_the_page_shows_what_the_audit_found(run, tmp_path):
-  path = _fill(tmp_path / 'ann [x].csv', _sheet(run), _like_the_grader(audit.read_grades(run), wrong=0.1))
-  found = audit.audit(run, [path], seed=0)
-  shown = page.render([fixtures.make_run('D(1)', num=2)], fixtures.results(), title='t', audits=[found])
+  path = _fill(tmp_path / 'ann [x].csv', _sheet(run), _like_the_grader(sheets.read_grades(run), wrong=0.1))
+  found = people.audit(run, [path], seed=0)
+  read = people.Audit.from_json(json.loads(json.dumps(found.to_json())))
+  shown = page.render([fixtures.make_run('D(1)', num=2)], fixtures.results(), title='t', audits=[read])
   assert '60 texts marked blind by ann [x]' in shown and 'ann [x] and grader' in shown
   console = Console(record=True, width=120, file=io.StringIO())
   audit.show(found, console)
@@ -278,7 +279,7 @@ def test_the_command_draws_refuses_to_overwrite_and_compares(run, tmp_path):
   assert code == 0 and '20 texts' in said
   code, _, error = _command(f'--run={run}', f'--out={path}')
   assert code == 2 and error.count('\n') == 1 and 'exists, perhaps with marks in it' in error
-  _fill(path, path.read_text(encoding='utf-8-sig'), _like_the_grader(audit.read_grades(run)))
+  _fill(path, path.read_text(encoding='utf-8-sig'), _like_the_grader(sheets.read_grades(run)))
   code, said, error = _command(f'--run={run}', f'--sheets={path}')
   assert (code, error) == (0, '') and '1.00 [1.00, 1.00]' in said
   assert json.loads((run / 'audit.json').read_text())['people'] == ['sheet']

@@ -11,7 +11,7 @@ import pytest
 from evals import page
 from evals.page import beside_paper, browser, contrasts, figure, graders, health, view
 from evals.questions.printed import Results
-from evals.results import statistics, trust, written
+from evals.results import people, statistics, trust, written
 from evals.results.cells import Cell, Estimate
 
 BASE = 'LLaMA-2-13B-Chat'
@@ -33,13 +33,10 @@ def text(runs, results):
 
 
 def _audit():
-  one = {'n': 90, 'agreement': 0.91, 'kappa': 0.72, 'ci95': [0.6, 0.83]}
-  none = {'n': 0, 'agreement': None, 'kappa': None, 'ci95': None}
-  criteria = {'skills': one, 'on_topic': one | {'kappa': None, 'ci95': None}, 'sense': none, 'length': one}
-  return {
-    'run': 'runs/<a>', 'grader': 'g', 'texts': 30, 'people': ['ann'], 'criteria': list(criteria),
-    'pairs': [{'a': 'ann', 'b': 'grader', 'criteria': criteria}],
-  }  # fmt: skip
+  one = people.Kappa(90, 0.91, 0.72, statistics.Interval(0.6, 0.83))
+  alike = people.Kappa(90, 0.91)
+  criteria = {'skills': one, 'on_topic': alike, 'sense': people.Kappa(0), 'length': one}
+  return people.Audit('runs/<a>', 'g', 30, ['ann'], list(criteria), [people.Pair('ann', 'grader', criteria)])
 
 
 def _plain(text):

@@ -12,6 +12,7 @@ from evals.page import beside_paper, browser, contrasts, figure, graders, health
 from evals.page.view import RunView, labels, setting_name, short_model, slug
 from evals.questions.printed import ASSUMED_N, Results
 from evals.results.cells import METRICS
+from evals.results.people import Audit
 from evals.results.summary import Spent
 from evals.results.written import probability, share, signed
 from skillmix_jax.hidden_characters import visible
@@ -21,14 +22,14 @@ __all__ = ['RunView', 'render']
 _FOLDER = Path(__file__).parent
 
 
-def render(runs: Sequence[RunView], results: dict, *, title: str, audits: Sequence[dict] = (), seed: int = 0) -> str:
+def render(runs: Sequence[RunView], results: dict, *, title: str, audits: Sequence[Audit] = (), seed: int = 0) -> str:
   """The page.
 
   Args:
     runs: in the order of the page; one grader each. Contrasts of any of them are shown once.
     results: the paper's results.json.
     title: its heading.
-    audits: contents of RUN/audit.json files, as `evals.audit` writes them.
+    audits: of people, where there are some.
     seed: of what is embedded where not all samples fit.
 
   Returns:

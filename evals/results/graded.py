@@ -70,8 +70,9 @@ class GradedText:
 
   @classmethod
   def from_json(cls, row: Mapping[str, Any]) -> Self:
-    """From a row of grades.jsonl; raises KeyError or TypeError where it is not one."""
+    """From a row of grades.jsonl; its marks follow from its points. Raises KeyError, TypeError or ValueError."""
     plain = ('combination', 'setting', 'k', 'topic', 'generation', 'grader', 'text', 'answer1', 'answer2')
+    points = None if row['points'] is None else tuple(row['points'])
     return cls(
       **{name: row[name] for name in plain},
       skills=tuple(row['skills']),
@@ -79,8 +80,8 @@ class GradedText:
       reasons=tuple(row['reasons']),
       num_sentences=row['num_sentences'],
       named=tuple(row['named']),
-      points=None if row['points'] is None else tuple(row['points']),
-      marks=None if row['points'] is None else Marks(*(row[name] for name in _MARKS)),
+      points=points,
+      marks=None if points is None else marks.marks(points, row['k']),
       decoy=GradedDecoy(**row['decoy']) if 'decoy' in row else None,
     )
 

@@ -13,6 +13,7 @@ import pytest
 
 from evals import page as pages
 from evals.page import browser as samples
+from evals.results.people import Audit
 from skillmix_jax.hidden_characters import visible
 
 playwright = pytest.importorskip('playwright.sync_api')
@@ -33,7 +34,7 @@ def folder(tmp_path_factory):
   path = tmp_path_factory.mktemp('page')
   for name, num in (('full', 100), ('small', 12)):
     runs = fixtures.three_students(num=num, hostile=fixtures.HOSTILE)
-    audits = [{'run': 'a', 'grader': 'g', 'texts': 3, 'people': ['ann'], 'criteria': [], 'pairs': []}]
+    audits = [Audit('a', 'g', 3, ['ann'], criteria=[], pairs=[])]
     text = pages.render(runs, fixtures.results(), title='SKILL-MIX report', audits=audits)
     (path / f'{name}.html').write_text(text, encoding='utf-8')
   return path

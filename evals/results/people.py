@@ -1,0 +1,122 @@
+"""How far people agree with the grader, and with each other, on the texts that they marked blind."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from evals.results import statistics
+from evals.results.sheets import CRITERIA, Key, Marked, grader_marks, read_grades, read_sheet
+from evals.results.statistics import Interval
+from skillmix_jax.errors import InputError
+
+RESAMPLES = 2_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Kappa:
+  """How far two agree on one criterion.
+
+  Attributes:
+    n: points that both marked.
+    agreement: share of equal ones.
+    kappa: Cohen's; None where both always gave the same one point.
+    ci95: of kappa, a bootstrap over texts.
+  """
+
+  n: int
+  agreement: float | None = None
+  kappa: float | None = None
+  ci95: Interval | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+  """A person and the grader, or two people, criterion by criterion."""
+
+  a: str
+  b: str
+  criteria: Mapping[str, Kappa]
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+  """What RUN/audit.json holds: each person against the grader, then each two people."""
+
+  run: str
+  grader: str
+  texts: int
+  people: Sequence[str]
+  criteria: Sequence[str]
+  pairs: Sequence[Pair]
+
+  def to_json(self) -> dict[str, Any]:
+    """What RUN/audit.json holds."""
+    return dataclasses.asdict(self)
+
+  @classmethod
+  def from_json(cls, row: Mapping[str, Any]) -> Self:
+    """From what RUN/audit.json holds."""
+    pairs = [Pair(pair['a'], pair['b'], _agreements(pair['criteria'])) for pair in row['pairs']]
+    return cls(**dict(row) | {'pairs': pairs})
+
+
+def _agreements(row: Mapping[str, Any]) -> dict[str, Kappa]:
+  return {
+    name: Kappa(of['n'], of['agreement'], of['kappa'], of['ci95'] and Interval(*of['ci95'])) for name, of in row.items()
+  }
+
+
+def compare(a: Mapping[Key, Marked], b: Mapping[Key, Marked], seed: int) -> dict[str, Kappa]:
+  """Agreement on what both marked, for each criterion."""
+  shared = sorted(a.keys() & b.keys())
+  found = {}
+  for criterion in CRITERIA:
+    texts = []
+    for key in shared:
+      pairs = [(x, y) for x, y in zip(a[key][criterion], b[key][criterion]) if x is not None and y is not None]
+      texts += [pairs] if pairs else []
+    points = list(itertools.chain(*texts))
+    found[criterion] = Kappa(0)
+    if points:
+      kappa = _finite(statistics.cohen_kappa(*zip(*points)))
+      equal = sum(x == y for x, y in points) / len(points)
+      interval = _interval(texts, seed) if kappa is not None else None
+      found[criterion] = Kappa(len(points), equal, kappa, interval)
+  return found
+
+
+def _finite(value: float | None) -> float | None:
+  return None if value is None or not np.isfinite(value) else float(value)
+
+
+def _interval(texts: Sequence[Sequence[tuple[int, int]]], seed: int) -> Interval | None:
+  """95 % of kappa when texts (not points: those of a text belong together) are drawn again, from counts per text."""
+  counts_Tc = np.array([np.bincount([2 * x + y for x, y in pairs], minlength=4) for pairs in texts])
+  drawn_RT = np.random.default_rng(seed).integers(len(texts), size=(RESAMPLES, len(texts)))
+  both_no, b_only, a_only, both = np.moveaxis(counts_Tc[drawn_RT].sum(1) / 1.0, -1, 0)
+  total = both_no + b_only + a_only + both
+  equal = (both_no + both) / total
+  chance = ((both + a_only) * (both + b_only) + (both_no + a_only) * (both_no + b_only)) / total**2
+  kappas = (equal - chance)[chance < 1] / (1 - chance[chance < 1])
+  return Interval(*map(float, np.quantile(kappas, (0.025, 0.975)))) if len(kappas) else None
+
+
+def audit(run: Path, sheets: Sequence[Path], seed: int) -> Audit:
+  """Each person against the grader, then each two people."""
+  grades = read_grades(run)
+  names = [path.stem for path in sheets]
+  for name in names:
+    if names.count(name) > 1 or name == 'grader':
+      raise InputError(f'--sheets: two are named {name!r}: the name of a file is the name of the person')
+  people = {path.stem: read_sheet(path, grades) for path in sheets}
+  keys = set().union(*people.values())
+  graders = sorted({grades[key].grader for key in keys})
+  given = {key: points for key in keys if (points := grader_marks(grades[key]))}
+  pairs = [Pair(name, 'grader', compare(marked, given, seed)) for name, marked in people.items()]
+  for (a, of_a), (b, of_b) in itertools.combinations(people.items(), 2):
+    pairs.append(Pair(a, b, compare(of_a, of_b, seed)))
+  return Audit(run.resolve().name, ', '.join(graders), len(keys), names, CRITERIA, pairs)
