@@ -46,7 +46,7 @@ def test_traps_of_the_machine_are_verdicts_too(tmp_path):
   assert done.returncode == 1
   both, disk = [line for line in done.stdout.splitlines() if 'WRONG' in line]
   assert 'are both set' in both and both.endswith('unset XLA_PYTHON_CLIENT_MEM_FRACTION')
-  assert '24000000 GB at 1e+06 billion weights' in disk
+  assert '36000000 GB at 1e+06 billion weights' in disk
 
 
 NEW, OLD = 'XLA_CLIENT_MEM_FRACTION', 'XLA_PYTHON_CLIENT_MEM_FRACTION'
