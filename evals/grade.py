@@ -20,6 +20,7 @@ from absl import flags
 
 from evals import graders
 from evals.replies import waves
+from evals.replies.asking import ask
 from evals.replies.endpoints import Endpoint
 from evals.replies.estimate import Estimate, estimate_grading
 from evals.replies.ledger import Slot
@@ -27,10 +28,9 @@ from evals.replies.progress import money
 from evals.replies.run import Run, open_run
 from evals.replies.waves import Grader
 from evals.results import graded
-from evals.sample import SOME_FAILED, ask
 from evals.students import open_grader
 from skillmix_jax import command
-from skillmix_jax.errors import InputError
+from skillmix_jax.errors import SOME_FAILED, InputError
 from skillmix_jax.lock import hold
 
 FLAGS = flags.FLAGS

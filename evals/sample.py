@@ -22,32 +22,17 @@ from evals.questions.paper_tables import parse_row
 from evals.questions.settings import Settings, from_config
 from evals.replies import run as runs
 from evals.replies import waves
-from evals.replies.endpoints import Endpoint, Local, collect
+from evals.replies.asking import ask
+from evals.replies.endpoints import Endpoint, Local
 from evals.replies.estimate import estimate_sampling
 from evals.replies.ledger import Request
-from evals.replies.progress import Wave
 from evals.replies.run import Run, Student
 from evals.students import open_student
 from skillmix_jax import command
-from skillmix_jax.errors import InputError
+from skillmix_jax.errors import SOME_FAILED, InputError
 from skillmix_jax.lock import hold
 
 FLAGS = flags.FLAGS
-SOME_FAILED = 1  # exit code: what came is stored, the same command asks for the rest
-
-
-def ask(run: Run, stage: str, name: str, requests: list[Request], endpoint: Endpoint) -> int:
-  """One wave with its progress; returns the number of requests that got no reply."""
-  prices = endpoint.prices
-  with Wave(name, len(requests), prices) as wave:
-    failed = collect(
-      run.ledger, stage, requests, endpoint, lambda request, reply: wave.advance(reply.usage) if reply else None
-    )
-  for request, reason in failed[:3]:
-    print(f'{request.slot}: {reason}', file=sys.stderr)
-  if failed:
-    print(f'{len(failed)} requests got no reply: run the same command again', file=sys.stderr)
-  return len(failed)
 
 
 def missing(run: Run, requests: list[Request]) -> list[Request]:
