@@ -21,7 +21,7 @@ from evals.questions import catalog as catalogs
 from evals.questions import combinations
 from evals.questions.combinations import Combination
 from evals.questions.settings import MAY_CHANGE, Settings, from_config
-from evals.replies.ledger import Ledger
+from evals.replies.ledger import Ledger, Row
 from skillmix_jax import __version__
 from skillmix_jax.errors import InputError
 
@@ -48,7 +48,11 @@ class Student:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """An open run; see the head of this file."""
+  """An open run; see the head of this file.
+
+  Attributes:
+    gradings: what the parser made of a vote's reply: (points, ''), or (None, why it could not be read).
+  """
 
   path: Path
   settings: Settings
@@ -56,6 +60,7 @@ class Run:
   catalog: catalogs.Catalog
   combinations: Sequence[Combination]
   ledger: Ledger
+  gradings: dict[Row, tuple[tuple[int, ...] | None, str]] = dataclasses.field(default_factory=dict)
 
 
 def plan_combinations(settings: Settings, catalog: catalogs.Catalog) -> list[Combination]:

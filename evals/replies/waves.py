@@ -145,11 +145,20 @@ def _vote(run: Run, grader: Grader, slot: Slot, prompt: str, context: dict[str, 
     if found is None:
       return Vote(None, reason, request)
     row = found
-    try:
-      return Vote(rubric.parse(row.reply.text, context['criteria']), '', None, row)
-    except rubric.RubricError as error:
-      reason = str(error)
+    points, reason = _grading(run, row, context['criteria'])
+    if points is not None:
+      return Vote(points, '', None, row)
   return Vote(None, reason, None, row)
+
+
+def _grading(run: Run, row: Row, criteria: Sequence[str]) -> tuple[Points | None, str]:
+  """See Run.gradings. A reply is parsed once: votes are looked at in every wave, and parsing takes most of the time."""
+  if row not in run.gradings:
+    try:
+      run.gradings[row] = rubric.parse(row.reply.text, criteria), ''
+    except rubric.RubricError as error:
+      run.gradings[row] = None, str(error)
+  return run.gradings[row]
 
 
 def grading_prompt(run: Run, text: Text) -> str:
