@@ -1,8 +1,8 @@
-"""Files that appear when they are complete: what was there before stays until then."""
+"""Files that appear when they are complete, what was there before stays until then; and JSONL, line by line."""
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,31 @@ def write_json(path: Path, value: dict[str, Any]):
 def write_jsonl(path: Path, records: Iterable[dict[str, Any]]):
   """One object a line."""
   _write(path, (json.dumps(record, ensure_ascii=False) + '\n' for record in records))
+
+
+def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+  """('FILE:LINE', the object) of every line that is not blank; only \\n ends a line, for a text may hold U+2028.
+
+  Raises:
+    InputError: the file cannot be read, or a line is no JSON object; the message starts with FILE or FILE:LINE.
+  """
+  try:
+    lines = Path(path).read_bytes().split(b'\n')
+  except OSError as error:
+    raise InputError(f'{path}: {error.strerror or error}') from None
+  for number, line in enumerate(lines, 1):
+    if not line.strip():
+      continue
+    where = f'{path}:{number}'
+    try:
+      record = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+      raise InputError(f'{where}: not UTF-8 at byte {error.start} of the line') from None
+    except json.JSONDecodeError as error:
+      raise InputError(f'{where}: not JSON: {error.msg}') from None
+    if not isinstance(record, dict):
+      raise InputError(f'{where}: not a JSON object')
+    yield where, record
 
 
 def output_file(flag: str, value: str, example: str) -> Path:

@@ -30,3 +30,14 @@ def test_a_line_that_is_no_dialog_is_named(tmp_path):
   path = write(tmp_path / 'a.jsonl', dialog('irony'), {'messages': []})
   with pytest.raises(InputError, match=r'a\.jsonl:2: no dialog with "skills"'):
     training_data.read([path])
+
+
+@pytest.mark.parametrize(
+  ('line', 'words'),
+  [(b'\xff{}', 'not UTF-8 at byte 0 of the line'), (b'{"meta', 'not JSON'), (b'["meta"]', 'not a JSON object')],
+)
+def test_a_damaged_line_is_named(tmp_path, line, words):
+  path = tmp_path / 'a.jsonl'
+  path.write_bytes(json.dumps(dialog('irony')).encode() + b'\n\n' + line + b'\n')
+  with pytest.raises(InputError, match=rf'a\.jsonl:3: {words}'):
+    training_data.read([str(path)])

@@ -8,12 +8,12 @@ nothing is shuffled or stored, no two i share a pair, and i alone decides, not h
 import bisect
 import dataclasses
 import hashlib
-import json
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from evals.files import write_jsonl
+from evals.files import read_jsonl, write_jsonl
 from evals.questions.catalog import Catalog, closest
 from skillmix_jax.errors import InputError
 
@@ -77,22 +77,14 @@ def read(path: str | Path, catalog: Catalog) -> list[Combination]:
 
   Raises InputError with FILE:LINE.
   """
-  try:
-    lines = Path(path).read_bytes().decode('utf-8').split('\n')
-  except OSError as error:
-    raise InputError(f'{path}: {error.strerror or error}') from None
-  except UnicodeDecodeError as error:
-    raise InputError(f'{path}: not UTF-8 at byte {error.start}') from None
   found: dict[str, Combination] = {}
-  for number, line in enumerate(lines, 1):
-    if not line.strip():
-      continue
+  for where, record in read_jsonl(path):
     try:
-      combination = _parse(line, catalog)
+      combination = _parse(record, catalog)
       if combination.id in found:
         raise InputError(f'id {combination.id!r} is there twice')
     except InputError as error:
-      raise InputError(f'{path}:{number}: {error}') from None
+      raise InputError(f'{where}: {error}') from None
     found[combination.id] = combination
   if not found:
     raise InputError(f'{path}: no combinations in it')
@@ -177,13 +169,7 @@ def _order(chosen: list[int], number: int) -> list[int]:
   return ordered
 
 
-def _parse(line: str, catalog: Catalog) -> Combination:
-  try:
-    record = json.loads(line)
-  except json.JSONDecodeError as error:
-    raise InputError(f'not JSON: {error.msg}') from None
-  if not isinstance(record, dict):
-    raise InputError('not a JSON object')
+def _parse(record: Mapping[str, Any], catalog: Catalog) -> Combination:
   types = {'id': str, 'setting': str, 'k': int, 'skills': list, 'topic': str}
   for key, kind in types.items():
     if key not in record:

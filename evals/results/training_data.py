@@ -1,10 +1,10 @@
 """What a student has seen: skill sets and authors of its training dialogs, from their own `meta`."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from evals.files import read_jsonl
 from evals.graders import family
 from skillmix_jax.errors import InputError
 
@@ -32,18 +32,12 @@ def read(paths: Sequence[str]) -> TrainingData:
   """
   skill_sets, families = set(), set()
   for path in paths:
-    try:
-      lines = Path(path).read_text(encoding='utf-8').split('\n')  # not splitlines: a text may hold U+2028
-    except (OSError, UnicodeDecodeError) as error:
-      raise InputError(f'cannot read {path}: {error}') from None
-    for number, line in enumerate(lines, 1):
-      if not line.strip():
-        continue
+    for where, dialog in read_jsonl(path):
       try:
-        meta = json.loads(line)['meta']
+        meta = dialog['meta']
         skill_sets.add(frozenset(meta['skills']))
-      except (ValueError, KeyError, TypeError):
-        raise InputError(f'{path}:{number}: no dialog with "skills" in its "meta", as evals.select writes') from None
+      except (KeyError, TypeError):
+        raise InputError(f'{where}: no dialog with "skills" in its "meta", as evals.select writes') from None
       if written_by := family(str(meta.get('student', ''))):
         families.add(written_by)
   return TrainingData(tuple(Path(path).name for path in paths), frozenset(skill_sets), frozenset(families))
