@@ -22,9 +22,10 @@ import numpy as np
 from configs import tiny
 from evals.minimix.__main__ import write as write_world
 from skillmix_jax.checkpoint import Checkpoints
+from skillmix_jax.devices import peak_flops
 from skillmix_jax.loss import Loss
 from skillmix_jax.mesh import initialize_distributed, make_mesh, place_batch
-from skillmix_jax.metrics import peak_flops, read_rows
+from skillmix_jax.metrics import read_rows
 from skillmix_jax.models import decoder
 from skillmix_jax.models.attention import attend
 from skillmix_jax.models.config import Config

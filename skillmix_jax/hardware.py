@@ -9,13 +9,12 @@ import importlib.util
 import os
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 
+from skillmix_jax.devices import GPUS, peak_flops
 from skillmix_jax.errors import InputError
 from skillmix_jax.memory import MEMORY_FRACTION
-from skillmix_jax.metrics import peak_flops
 
 GIB = 2**30
 GPUS_PER_HOST = 8
@@ -61,16 +60,6 @@ class Target:
     return self.network if self.platform == 'cuda' and num_devices > GPUS_PER_HOST else self.link
 
 
-# Memory in GiB as the driver reports it, and what XLA's GPU compiler asks about a device (data sheets):
-# multiprocessors, compute capability, MiB of L2, GHz, KiB of shared memory of a multiprocessor; GB/s of memory.
-_HOPPER: dict[str, Any] = dict(sm=132, major=9, l2=50, clock=1.98, smem=228)
-_AMPERE: dict[str, Any] = dict(sm=108, major=8, l2=40, clock=1.41, smem=164)
-_GPUS = {
-  'H100': ('NVIDIA H100 80GB HBM3', 79.10, _HOPPER | dict(gbps=3352)),
-  'H200': ('NVIDIA H200', 139.80, _HOPPER | dict(gbps=4800)),
-  'A100-80GB': ('NVIDIA A100-SXM4-80GB', 79.15, _AMPERE | dict(gbps=2039)),
-  'A100-40GB': ('NVIDIA A100-SXM4-40GB', 39.39, _AMPERE | dict(gbps=1555)),
-}
 _GPU_LINKS = {9: 360e9, 8: 230e9}  # NVLink, about 80 % of one direction, by major compute capability
 _GPU_NETWORK = 40e9  # one 400 Gbit/s adapter a GPU
 
@@ -92,13 +81,12 @@ def parse_target(name: str) -> Target:
     InputError: it is not known; the message lists what is.
   """
   gpu = re.fullmatch(r'([1-9]\d*)x([\w-]+)', name)
-  if gpu and gpu[2] in _GPUS:
-    kind, memory, chip = _GPUS[gpu[2]]
-    count = int(gpu[1])
+  if gpu and gpu[2] in GPUS:
+    one, count = GPUS[gpu[2]], int(gpu[1])
     if count <= GPUS_PER_HOST or count % GPUS_PER_HOST == 0:
       hosts = max(1, count // GPUS_PER_HOST)
-      link = _GPU_LINKS[chip['major']]
-      return Target(name, 'cuda', kind, count, int(memory * GIB), link, _GPU_NETWORK, f'1x{hosts}x{count // hosts}')
+      link = _GPU_LINKS[one.chip.major]
+      return Target(name, 'cuda', one.kind, count, one.memory, link, _GPU_NETWORK, f'1x{hosts}x{count // hosts}')
   tpu = re.fullmatch(r'(v\w+)-(\d+)', name)
   if tpu and tpu[1] in _TPUS and int(tpu[2]) in _TPUS[tpu[1]][3]:
     kind, memory, link, shapes = _TPUS[tpu[1]]
@@ -109,7 +97,7 @@ def parse_target(name: str) -> Target:
 
 def known_targets() -> list[str]:
   """What --target takes."""
-  gpus = [f'Nx{name}' for name in _GPUS]
+  gpus = [f'Nx{name}' for name in GPUS]
   slices = [f'{name}-{"|".join(map(str, shapes))}' for name, (_, _, _, shapes) in _TPUS.items()]
   return [', '.join(gpus) + f' (N up to {GPUS_PER_HOST}, or a multiple of it)', *slices]
 
@@ -166,25 +154,26 @@ def _gpu_config(target: Target) -> str:
   Its memory is what makes the compiler's limit that of a run: for a GPU that is there XLA takes the memory that JAX
   was given, for an absent one 80 % of the device's.
   """
-  chip = next(chip for kind, _, chip in _GPUS.values() if kind == target.kind)
+  gpu = next(gpu for gpu in GPUS.values() if gpu.kind == target.kind)
+  chip = gpu.chip
   return f"""
 gpu_device_info {{
   threads_per_block_limit: 1024
   threads_per_warp: 32
   shared_memory_per_block: 49152
-  shared_memory_per_core: {chip['smem'] * 1024}
-  shared_memory_per_block_optin: {(chip['smem'] - 1) * 1024}
+  shared_memory_per_core: {chip.shared_memory * 1024}
+  shared_memory_per_block_optin: {(chip.shared_memory - 1) * 1024}
   threads_per_core_limit: 2048
-  core_count: {chip['sm']}
-  fpus_per_core: {128 if chip['major'] == 9 else 64}
+  core_count: {chip.num_multiprocessors}
+  fpus_per_core: {128 if chip.major == 9 else 64}
   block_dim_limit_x: 2147483647
   block_dim_limit_y: 65535
   block_dim_limit_z: 65535
-  memory_bandwidth: {chip['gbps']}000000000
-  l2_cache_size: {chip['l2'] * 2**20}
-  clock_rate_ghz: {chip['clock']}
+  memory_bandwidth: {gpu.gbps}000000000
+  l2_cache_size: {chip.l2 * 2**20}
+  clock_rate_ghz: {chip.clock}
   device_memory_size: {target.budget * 100 // 80}
-  cuda_compute_capability {{ major: {chip['major']} }}
+  cuda_compute_capability {{ major: {chip.major} }}
   registers_per_core_limit: 65536
   registers_per_block_limit: 65536
 }}

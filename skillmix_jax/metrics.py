@@ -14,28 +14,6 @@ from tensorboardX import SummaryWriter
 
 METRICS = 'metrics.jsonl'
 
-# Dense bf16 peak of one device in FLOP/s, from the vendors' data sheets. NVIDIA's "H100 Tensor Core GPU" and "H200
-# Tensor Core GPU" list TFLOPS with sparsity, twice as many: 1,979 SXM, 1,513 PCIe, 1,671 NVL.
-PEAK_FLOPS = {
-  'NVIDIA A100': 312e12,
-  'NVIDIA H100': 989e12,
-  'NVIDIA H100 PCIe': 756e12,
-  'NVIDIA H100 NVL': 835e12,
-  'NVIDIA H200': 989e12,
-  'NVIDIA H200 NVL': 835e12,
-  'TPU v4': 275e12,
-  'TPU v5 lite': 197e12,
-  'TPU v5p': 459e12,
-  'TPU v5': 459e12,
-  'TPU v6 lite': 918e12,
-}
-
-
-def peak_flops(device_kind: str) -> float | None:
-  """Peak of a device by the name that JAX gives it; None for a device that the table does not know."""
-  matches = [name for name in PEAK_FLOPS if device_kind.startswith(name)]
-  return PEAK_FLOPS[max(matches, key=len)] if matches else None
-
 
 class Throughput:
   """Rates between two readings; what happens while paused (compiling, measuring, saving) is not counted."""

@@ -35,13 +35,14 @@ from skillmix_jax.answering import TrainingSamples
 from skillmix_jax.checkpoint import Checkpoints, steps_in
 from skillmix_jax.data import mixture as mixtures
 from skillmix_jax.data.records import Data
+from skillmix_jax.devices import peak_flops
 from skillmix_jax.errors import INTERRUPTED, PREEMPTED, InputError
 from skillmix_jax.experiment import check_numbers, default_workdir, model_config, open_inputs, resolve, rows_of_step
 from skillmix_jax.held_out import HeldOut
 from skillmix_jax.lock import hold_together
 from skillmix_jax.loss import Loss
 from skillmix_jax.mesh import explain_lost_process, initialize_distributed, make_mesh, place_batch
-from skillmix_jax.metrics import Report, Throughput, Writer, peak_flops
+from skillmix_jax.metrics import Report, Throughput, Writer
 from skillmix_jax.models import decoder
 from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer

@@ -214,5 +214,5 @@ def test_bad_input_is_one_line(flags, words):
 
 
 def test_a_plan_needs_no_jax():
-  code = 'import sys, evals.paper; sys.exit("jax" in sys.modules or "openai" in sys.modules)'
+  code = 'import sys, evals.paper.__main__; sys.exit("jax" in sys.modules or "openai" in sys.modules)'
   assert subprocess.run([sys.executable, '-c', code]).returncode == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skillmix_jax.metrics import peak_flops
+from skillmix_jax.devices import peak_flops
 
 FLOPS = 4096  # dense bf16 per clock of a Hopper multiprocessor
 

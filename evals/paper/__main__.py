@@ -125,7 +125,7 @@ def _define_flags():
   flags.DEFINE_string('student', None, 'who writes training data, openai:MODEL; without it the choices are priced')
   flags.DEFINE_string('grader', None, 'who votes, openai:MODEL; without it the choices are priced')
   flags.DEFINE_string('second_grader', None, 'who votes in the half of table 5 that Claude graded')
-  flags.DEFINE_string('gpus', '4xH100', f'what trains and samples: a number of {", ".join(gpu_hours.BANDWIDTH)}')
+  flags.DEFINE_string('gpus', '4xH100', f'what trains and samples: a number of {", ".join(gpu_hours.KINDS)}')
   flags.DEFINE_float('mfu', 0.4, 'share of the peak that training reaches: an assumption', 0.01, 1.0)
 
 

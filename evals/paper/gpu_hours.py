@@ -8,13 +8,11 @@ sampling: prompts 2 N FLOPs a token at the same MFU; answers (weights / ROWS + c
 import dataclasses
 import re
 
+from skillmix_jax.devices import GPUS, Gpu
 from skillmix_jax.errors import InputError
-from skillmix_jax.metrics import PEAK_FLOPS
 from skillmix_jax.models.config import Config
 
-# Bytes a second and bytes of memory, from NVIDIA's data sheets (the SXM form).
-BANDWIDTH = {'A100': 2.04e12, 'H100': 3.35e12, 'H200': 4.8e12}
-MEMORY = {'A100': 80e9, 'H100': 80e9, 'H200': 141e9}
+KINDS = {'A100': GPUS['A100-80GB'], 'H100': GPUS['H100'], 'H200': GPUS['H200']}  # of --gpus
 ROWS = 32  # answers at a time on one GPU: our assumption
 BANDWIDTH_SHARE = 0.4  # of the bandwidth that decoding reaches: our assumption; .3 to .6 is usual
 TRAINING_BYTES = 16  # a weight: itself, its gradient and two moments, in float32
@@ -29,17 +27,21 @@ class Gpus:
   kind: str
   mfu: float
 
+  @property
+  def _gpu(self) -> Gpu:
+    return KINDS[self.kind]
+
   def __str__(self) -> str:
     return f'{self.number}x{self.kind}'
 
   @property
   def flops(self) -> float:
     """Of one GPU, at this MFU."""
-    return PEAK_FLOPS[f'NVIDIA {self.kind}'] * self.mfu
+    return self._gpu.peak * self.mfu
 
   def holds(self, model: Config) -> bool:
     """Whether the training state and a tenth for activations fit."""
-    return TRAINING_BYTES * model.num_params <= 0.9 * self.number * MEMORY[self.kind]
+    return TRAINING_BYTES * model.num_params <= 0.9 * self.number * self._gpu.memory
 
   def training_hours(self, model: Config, num_tokens: int, length: int) -> float:
     """GPU-hours: of one GPU, so divide by the number of GPUs for the time on a clock."""
@@ -53,13 +55,13 @@ class Gpus:
     cache = 2 * HALF * model.num_layers * model.num_kv_heads * model.head_dim * context
     reading = 2 * model.num_params * prompt_tokens / self.flops
     bytes_a_token = HALF * model.num_params / ROWS + cache
-    writing = bytes_a_token * answer_tokens / (BANDWIDTH[self.kind] * BANDWIDTH_SHARE)
+    writing = bytes_a_token * answer_tokens / (self._gpu.bandwidth * BANDWIDTH_SHARE)
     return (reading + writing) / 3600
 
 
 def parse(gpus: str, mfu: float) -> Gpus:
   """'4xH100' -> Gpus; raises InputError for a kind that is not known."""
   found = re.fullmatch(r'([1-9]\d*)x(\w+)', gpus)
-  if not found or found[2] not in BANDWIDTH:
-    raise InputError(f'--gpus={gpus!r} must be a number and one of {", ".join(BANDWIDTH)}, for example 4xH100')
+  if not found or found[2] not in KINDS:
+    raise InputError(f'--gpus={gpus!r} must be a number and one of {", ".join(KINDS)}, for example 4xH100')
   return Gpus(int(found[1]), found[2], mfu)
