@@ -12,7 +12,8 @@ from train_test import make_config, run
 
 from configs import common, eval_paper, llama13b, minimix, mistral7b, tiny
 from evals.paper import experiments
-from evals.paper.plan import Place, conversion_step, preparation_step
+from evals.paper.places import Place
+from evals.paper.steps import conversion_step, preparation_step
 from skillmix_jax import config_flag
 from skillmix_jax.errors import InputError
 from skillmix_jax.experiment import check_numbers, open_inputs

@@ -16,7 +16,9 @@ from fake_openai import Server
 
 from evals.paper import gpu_hours
 from evals.paper.experiments import DIALOGS, MODELS, TABLES, TRAINING
-from evals.paper.plan import Place, config_of, paper_row, plan_row, plan_table, prepared, student_of
+from evals.paper.places import Place, config_of, paper_row, prepared, student_of
+from evals.paper.plan import plan_table
+from evals.paper.run_plans import plan_row
 from evals.questions import paper_tables
 from evals.questions.settings import from_config
 from evals.replies import run as runs

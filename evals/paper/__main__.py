@@ -19,7 +19,10 @@ from absl import flags
 from evals import graders
 from evals.paper import gpu_hours
 from evals.paper.experiments import TABLES, Row
-from evals.paper.plan import Place, Plan, Step, config_of, paper_row, plan_table, reached, workdir
+from evals.paper.places import Place, config_of, paper_row, reached, workdir
+from evals.paper.plan import plan_table
+from evals.paper.run_plans import Plan
+from evals.paper.steps import Step
 from evals.replies.estimate import Estimate
 from evals.replies.progress import dollars, money
 from skillmix_jax import command

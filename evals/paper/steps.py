@@ -1,0 +1,153 @@
+"""The steps that a table may take, each with its commands and its cost."""
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from evals.paper import gpu_hours
+from evals.paper.experiments import COMMON, DIALOGS, GENERATE, LENGTH, MODELS, TABLES, TEXT_ROWS, TRAINING, Row
+from evals.paper.places import Place, config_of, dialogs, evaluated, paper_row, prepared, reached, shape, workdir
+from evals.paper.run_plans import Plan, plan_run
+from evals.replies.estimate import Estimate
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+  """Something to do.
+
+  Attributes:
+    title: what it makes.
+    commands: for a shell, in this order.
+    role: of whom a hosted model is asked: 'student', 'grader' or 'second_grader'; empty: nothing is asked.
+    asked: how much.
+    model: 'openai:MODEL'; None: not chosen yet.
+    training_hours, sampling_hours: of one GPU.
+    notes: what else it takes.
+  """
+
+  title: str
+  commands: tuple[str, ...]
+  role: str = ''
+  asked: Estimate = dataclasses.field(default_factory=Estimate)
+  model: str | None = None
+  training_hours: float = 0.0
+  sampling_hours: float = 0.0
+  notes: tuple[str, ...] = ()
+
+
+def _line(*parts: object) -> str:
+  """A command, quoted for a shell."""
+  return 'python -m ' + ' '.join(shlex.quote(str(part)) for part in parts)
+
+
+def _sample(plan: Plan) -> str:
+  student = plan.student or 'openai:STUDENT'
+  return _line('evals.sample', *plan.arguments, f'--run={plan.path}', f'--student={student}')
+
+
+def generation_steps(place: Place, name: str) -> list[Step]:
+  """A run that makes training data."""
+  plan = plan_run(place.runs / name, 'eval_generate', GENERATE[name], place.student, place.grader)
+  steps = []
+  if plan.sampling.requests:
+    title = f'{plan.path}: texts to choose from'
+    steps.append(Step(title, (_sample(plan),), 'student', plan.sampling, plan.student, notes=plan.notes))
+  return steps + grading_steps(plan, 'grader')
+
+
+def sampling_steps(place: Place, row: Row, plan: Plan) -> list[Step]:
+  """The answers of a row's model."""
+  if row.evaluation.copy and not (plan.path / 'config.json').is_file():
+    copy, source = (shlex.quote(str(path)) for path in (plan.path, evaluated(place, row)))
+    commands = (f'cp -r {source} {copy} && rm -f {copy}/replies/votes-*', _sample(plan))
+    return [Step(f'{plan.path}: the same answers for another grader', commands, notes=('nothing is asked',))]
+  if not plan.sampling.requests:
+    if plan.settled:
+      return []
+    return [Step(f'{plan.path}: its config', (_sample(plan),), notes=('nothing is asked', *plan.notes))]
+  requests, read, written = (getattr(plan.sampling, n) for n in ('requests', 'prompt_tokens', 'completion_tokens'))
+  hours = place.gpus.sampling_hours(shape(row), requests, read, written)
+  note = f'{requests:,} requests to our own model, about {read:,} + {written:,} tokens'
+  title = f'{plan.path}: answers of {paper_row(row)}'
+  return [Step(title, (_sample(plan),), sampling_hours=hours, notes=(note, *plan.notes))]
+
+
+def grading_steps(plan: Plan, role: str) -> list[Step]:
+  """The votes of a run."""
+  if not plan.grading.requests:
+    return []
+  grader = plan.grader or f'openai:{role.upper()}'
+  line = _line('evals.grade', f'--run={plan.path}', f'--grader={grader}')
+  return [Step(f'{plan.path}: votes', (line,), role, plan.grading, plan.grader, notes=plan.notes)]
+
+
+def conversion_step(row: Row) -> Step:
+  """The base model's weights and tokenizer."""
+  model, checkpoint, number = MODELS[row.config], config_of(row).model.init_from, shape(row).num_params
+  note = f'{2 * number / 1e9:.0f} GB to download, {4 * number / 1e9:.0f} GB on disk (float32)'
+  line = _line('skillmix_jax.convert', f'--from_hf={model.hub}', f'--checkpoint={checkpoint}')
+  return Step(f'{checkpoint}: weights of {model.name}', (line,), notes=(note,))
+
+
+def selection_step(place: Place, name: str) -> Step:
+  """A file of dialogs."""
+  source, options = DIALOGS[name]
+  line = _line('evals.select', f'--run={place.runs / source}', *options.split(), f'--out={dialogs(place, name)}')
+  notes = ('its dialogs of k = 2 and 3 together must be fewer than D(2) (D.2)',) if name == 'D123_8000' else ()
+  return Step(f'{dialogs(place, name)}: dialogs', (line,), notes=notes)
+
+
+def preparation_step(place: Place, row: Row) -> Step:
+  """Tokens of the dialogs, of code and of web text."""
+  files = ','.join(str(dialogs(place, name)) for name in TRAINING[row.data])
+  line = _line(
+    'skillmix_jax.prepare', f'--dialogs={files}', '--code=CODE/**/*.py', '--wet=CRAWL/*.warc.wet.gz',
+    '--languages=eng', f'--rows={TEXT_ROWS}', f'--tokenizer={config_of(row).model.init_from}/tokenizer',
+    f'--template={MODELS[row.config].template}', f'--length={LENGTH}', f'--out={prepared(place, row)}',
+  )  # fmt: skip
+  note = f'CODE and CRAWL: source files and Common Crawl pages of your own, {TEXT_ROWS * LENGTH / 1e6:.0f} M tokens'
+  return Step(f'{prepared(place, row)}: prepared data', (line,), notes=(note,))
+
+
+def training_step(place: Place, row: Row) -> Step:
+  """From the last checkpoint to the end."""
+  config, model, gpus, folder = config_of(row), shape(row), place.gpus, workdir(place, row)
+  left = config.steps - (reached(folder) or 0)
+  tokens = left * (config.data.dialogs + config.data.text_rows) * LENGTH
+  hours = gpus.training_hours(model, tokens, LENGTH)
+  more = []
+  if config.data.path != str(prepared(place, row)):
+    more.append(f'--config.data.path={prepared(place, row)}')
+  if folder != Path('runs') / folder.name:
+    more.append(f'--workdir={folder}')
+  state, checkpoint = gpu_hours.TRAINING_BYTES * model.num_params / 1e9, 12 * model.num_params / 1e9
+  notes = [
+    f'{left:,} steps of {config.data.dialogs} + {config.data.text_rows} rows x {LENGTH}: {tokens / 1e6:.0f} M tokens, '
+    f'{hours / gpus.number:.1f} h on {gpus}',
+    f'{state:.0f} GB of weights, gradients and moments over {gpus}, {checkpoint:.0f} GB a checkpoint',
+  ]
+  if not gpus.holds(model):
+    notes.append(f'this does not fit on {gpus}')
+  line = _line('skillmix_jax.train', f'--config=configs/{row.config}.py:{row.data}', *more)
+  return Step(f'{folder}: {paper_row(row)}', (line,), training_hours=hours, notes=tuple(notes))
+
+
+def report_step(place: Place, table: int, plans: Sequence[Plan]) -> Step:
+  """The page, and the tables on the terminal."""
+  files = dict.fromkeys(dialogs(place, name) for row in TABLES[table] for name in TRAINING.get(row.data, ()))
+  out = place.runs / f'table{table}.html'
+  line = _line(
+    'evals.report', '--runs=' + ','.join(str(plan.path) for plan in plans),
+    '--train_data=' + ','.join(map(str, files)), f'--out={out}',
+  )  # fmt: skip
+  return Step(f'{out}: ours beside the paper', (line,))
+
+
+def common_skills_step(place: Place) -> Step:
+  """What nobody but its authors can make."""
+  notes = (
+    'names of skills that occur in at least 5 % of RedPajama, one a line; the paper does not print them',
+    'until it is there the numbers below are those of all skills',
+  )
+  return Step(f'{COMMON.format(data=place.data)}: a list of your own', (), notes=notes)
