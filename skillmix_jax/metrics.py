@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
+
+from skillmix_jax.progress import terminal_bar
 
 METRICS = 'metrics.jsonl'
 
@@ -73,12 +74,7 @@ class Writer:
     os.replace(temporary, path)
     self._file = path.open('a')
     self._board = SummaryWriter(str(workdir), purge_step=resumed_step + 1 if resumed_step else 0)
-    self._bar = None
-    if sys.stderr.isatty():
-      columns = (TextColumn('step'), MofNCompleteColumn(), BarColumn(), TextColumn('{task.description}'))
-      self._bar = Progress(*columns, TimeRemainingColumn())
-      self._task = self._bar.add_task('', total=last_step, completed=resumed_step)
-      self._bar.start()
+    self._bar = terminal_bar('step', last_step, resumed_step)
 
   def write(self, row: dict):
     """Appends one row {'step': ..., name: number or None} and shows it; flushed at once."""
@@ -97,7 +93,7 @@ class Writer:
   def advance(self, step: int, loss: float):
     """Moves the bar; a log shows the rows alone."""
     if self._bar is not None:
-      self._bar.update(self._task, completed=step, description=f'loss {loss:.4f}')
+      self._bar.update(self._bar.task_ids[0], completed=step, description=f'loss {loss:.4f}')
 
   def close(self):
     """Ends the bar and closes the files."""

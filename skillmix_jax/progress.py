@@ -19,16 +19,23 @@ from rich.progress import (
 SECONDS_BETWEEN_LINES = 10  # of `prepare` in a log
 
 
+def terminal_bar(name: str, total: int, done: int = 0) -> Progress | None:
+  """A bar on stderr that counts up to `total`, started, with one task; None where stderr is no terminal."""
+  if not sys.stderr.isatty():
+    return None
+  columns = (TextColumn(name), MofNCompleteColumn(), BarColumn(), TextColumn('{task.description}'))
+  bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+  bar.add_task('', total=total, completed=done)
+  bar.start()
+  return bar
+
+
 class Bar:
   """How far the answers are."""
 
   def __init__(self, total: int):
     self._total, self._done, self._tokens, self._began = total, 0, 0, time.perf_counter()
-    columns = (TextColumn('answers'), MofNCompleteColumn(), BarColumn(), TextColumn('{task.description}'))
-    self._bar = Progress(*columns, TimeRemainingColumn()) if sys.stderr.isatty() else None
-    if self._bar is not None:
-      self._task = self._bar.add_task('', total=total)
-      self._bar.start()
+    self._bar = terminal_bar('answers', total)
 
   def advance(self, num_answers: int, num_tokens: int, seconds: float):
     """Counts a batch."""
@@ -36,7 +43,7 @@ class Bar:
     self._tokens += num_tokens
     rate = f'{num_tokens / seconds:,.0f} tokens/s'
     if self._bar is not None:
-      self._bar.update(self._task, completed=self._done, description=rate)
+      self._bar.update(self._bar.task_ids[0], completed=self._done, description=rate)
     else:
       print(f'{self._done} of {self._total} answers  {rate}', file=sys.stderr, flush=True)
 

@@ -1,10 +1,12 @@
 """Whoever waits is told what for."""
 
 import re
+import sys
 import time
 
 from evals.replies import progress
 from evals.replies.progress import Wave
+from skillmix_jax.progress import Bar
 
 USAGE = {'prompt_tokens': 3, 'completion_tokens': 4}
 
@@ -33,3 +35,14 @@ def test_silence_is_said_again_and_again(capsys, monkeypatch):
     wait_for('votes: no reply yet, 0 s\n', times=2)
     wave.advance(USAGE)
     wait_for('votes: 1 of 8, no further reply yet, 0 s\n', times=2)
+
+
+def test_a_bar_does_not_mix_with_what_a_command_prints(capsys, monkeypatch):
+  monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)
+  bar = Bar(8)
+  bar.advance(8, 80, 1.0)
+  bar.close()
+  with Wave('votes', 1, None) as wave:
+    wave.advance(USAGE)
+  shown = capsys.readouterr()
+  assert not shown.out and 'answers' in shown.err and '8/8' in shown.err and '1/1' in shown.err

@@ -5,8 +5,7 @@ import threading
 import time
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from skillmix_jax.progress import terminal_bar
 
 LOG_EVERY = 10.0  # seconds between lines in a log
 SILENCE = 60.0  # seconds without a reply, after which it is said, and again after as many
@@ -37,14 +36,10 @@ class Wave:
     self._began = self._logged = self._heard = time.perf_counter()
     self._over = threading.Event()
     self._watch = threading.Thread(target=self._say_silence, daemon=True)
-    columns = (TextColumn(name), MofNCompleteColumn(), BarColumn(), TextColumn('{task.description}'))
-    self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) if sys.stderr.isatty() else None
 
   def __enter__(self) -> 'Wave':
-    if self._bar is not None:
-      self._task = self._bar.add_task('', total=self._total)
-      self._bar.start()
-    else:
+    self._bar = terminal_bar(self._name, self._total)
+    if self._bar is None:
       self._print(f'{self._total} requests')
     self._watch.start()
     return self
@@ -56,7 +51,7 @@ class Wave:
     self._in += usage.get('prompt_tokens', 0)
     self._out += usage.get('completion_tokens', 0)
     if self._bar is not None:
-      self._bar.update(self._task, completed=self._done, description=self._spent())
+      self._bar.update(self._bar.task_ids[0], completed=self._done, description=self._spent())
     elif time.perf_counter() - self._logged > LOG_EVERY:
       self._logged = time.perf_counter()
       rate = self._done / (self._logged - self._began)
