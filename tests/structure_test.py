@@ -53,7 +53,7 @@ def room(name: str) -> str:
   return COMMANDS if is_command(name) else name.split('.')[1]
 
 
-@pytest.mark.parametrize('package', ['evals'])
+@pytest.mark.parametrize('package', ['evals', 'skillmix_jax'])
 def test_no_command_is_imported(package):
   commands = {name for name in MODULES if name.startswith(f'{package}.') and is_command(name)}
   assert len(commands) > 6, 'the test does not see commands'
