@@ -25,21 +25,22 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from skillmix_jax import command, hardware
-from skillmix_jax.compiled import compile_step
+from skillmix_jax import command
 from skillmix_jax.data.records import open_data
 from skillmix_jax.errors import InputError
-from skillmix_jax.estimate import MFU, Run, memory, step_seconds
 from skillmix_jax.experiment import check_numbers, of_weights, rows_of_step
-from skillmix_jax.hardware import GIB, Target
 from skillmix_jax.loss import Loss
 from skillmix_jax.memory import MEMORY_FRACTION
 from skillmix_jax.mesh import AXES, mesh_sizes
 from skillmix_jax.models import attention
 from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer
+from skillmix_jax.planning import hardware
+from skillmix_jax.planning.compiled import compile_step
+from skillmix_jax.planning.estimate import MFU, Run, memory, step_seconds
+from skillmix_jax.planning.hardware import GIB, Target
+from skillmix_jax.planning.program import Reading, gradient_sums, read
 from skillmix_jax.pretrained import open_source
-from skillmix_jax.program import Reading, gradient_sums, read
 from skillmix_jax.workdir import flatten
 
 GUESS_FRACTION = 0.90  # of it, where a change is named that was not compiled

@@ -11,10 +11,11 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import llama13b, mistral7b, tiny
-from skillmix_jax import hardware, plan
+from skillmix_jax import plan
 from skillmix_jax.errors import InputError
-from skillmix_jax.estimate import memory, step_seconds
-from skillmix_jax.hardware import GIB, parse_target
+from skillmix_jax.planning import hardware
+from skillmix_jax.planning.estimate import memory, step_seconds
+from skillmix_jax.planning.hardware import GIB, parse_target
 
 ROOT = Path(__file__).parent.parent
 

@@ -2,8 +2,8 @@
 
 from configs import llama13b
 from skillmix_jax import plan
-from skillmix_jax.hardware import parse_target
-from skillmix_jax.program import gradient_sums, read
+from skillmix_jax.planning.hardware import parse_target
+from skillmix_jax.planning.program import gradient_sums, read
 
 # One block, 8 turns: of two gathers of 4 MiB the second is on its way while a product runs. Its backward pass scatters
 # 16 MiB while cuDNN runs, and another 16 MiB while only an addition does.

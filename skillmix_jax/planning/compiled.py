@@ -8,11 +8,11 @@ from typing import NamedTuple
 import jax
 import optax
 
-from skillmix_jax.estimate import Run
-from skillmix_jax.hardware import GIB, Target, absent_devices
 from skillmix_jax.loss import Loss
 from skillmix_jax.mesh import make_mesh, on_mesh, spec
 from skillmix_jax.models import decoder
+from skillmix_jax.planning.estimate import Run
+from skillmix_jax.planning.hardware import GIB, Target, absent_devices
 from skillmix_jax.step import State, train_step
 
 

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from skillmix_jax.estimate import Run
+from skillmix_jax.planning.estimate import Run
 
 _COLLECTIVES = 'all-gather|reduce-scatter|all-reduce|all-to-all|collective-permute'
 _BYTES = {'pred': 1, 's8': 1, 'u8': 1, 'bf16': 2, 'f16': 2, 's32': 4, 'u32': 4, 'f32': 4}

@@ -6,8 +6,8 @@ what XLA's compilers said (docs/scale.md has the table; it agrees within 10 %).
 
 import dataclasses
 
-from skillmix_jax.hardware import Target
 from skillmix_jax.models.config import Config
+from skillmix_jax.planning.hardware import Target
 
 MFU = (0.50, 0.35)  # what well and badly tuned programs of this kind reach, model FLOPs alone
 
