@@ -78,3 +78,27 @@ def test_imports_point_downwards(package):
 def test_what_trains_has_never_heard_of_a_grader():
   names = [name for name in MODULES if name.split('.')[0] == 'skillmix_jax']
   assert not [(name, used) for name in names for used in imports(name) if used.startswith('evals')]
+
+
+@pytest.mark.parametrize(
+  ('room', 'never'),
+  [
+    ('skillmix_jax.data', ('jax', 'flax', 'skillmix_jax.models')),  # numpy only
+    ('skillmix_jax.models', ('skillmix_jax.data', 'orbax')),
+    ('evals.questions', ('jax', 'openai')), ('evals.marking', ('jax', 'openai')), ('evals.results', ('jax', 'openai')),
+  ],
+)  # fmt: skip
+def test_a_room_never_imports(room, never):
+  names = [name for name in MODULES if name.startswith(f'{room}.')]
+  assert len(names) >= 2
+  for name in names:
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+      used = [node.module] if isinstance(node, ast.ImportFrom) else []
+      used += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+      for one in used:
+        assert not any(one == other or one.startswith(f'{other}.') for other in never), f'{name} imports {one}'
+
+
+def test_orbax_is_touched_by_two_files():
+  users = {name for name in MODULES if 'from orbax' in MODULES[name].read_text()}
+  assert users == {'skillmix_jax.checkpoint', 'skillmix_jax.restoring'}
