@@ -246,8 +246,8 @@ def test_prompts_are_put_together_as_the_grader_saw_them(open_page):
   page = open_page(fragment='#sample=LLaMA-2-13B-Chat-gpt-9/all-k5-0003/2')
   _unfold(page)
   raw = run.raw('all-k5-0003', 2)
-  expected = [raw[name] for name in ('round1', 'answer1', 'round2', 'answer2', 'grading')]
-  assert page.locator('#detail pre').all_text_contents() == expected + [vote for vote in raw['votes'] if vote]
+  expected = [getattr(raw, name) for name in ('round1', 'answer1', 'round2', 'answer2', 'grading')]
+  assert page.locator('#detail pre').all_text_contents() == expected + [vote for vote in raw.votes if vote]
 
 
 def test_the_theme_follows_the_system_and_the_switch(open_page):
