@@ -2,13 +2,13 @@
 
 import csv
 import io
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from evals.files import read_jsonl
 from evals.marking import marks
 from evals.questions import prompts
 from evals.questions.catalog import Catalog
@@ -29,23 +29,16 @@ Marked = dict[str, list[int | None]]  # criterion -> points; of 'skills' one for
 def read_grades(run: Path) -> dict[Key, GradedText]:
   """The texts of RUN/grades.jsonl that have marks."""
   path = run / 'grades.jsonl'
-  try:
-    lines = path.read_text(encoding='utf-8').split('\n')  # not splitlines: a text may hold U+2028
-  except FileNotFoundError:
-    raise InputError(f'{path} is missing: python -m evals.report --runs={run} writes it') from None
-  except (OSError, UnicodeDecodeError) as error:
-    raise InputError(f'{path}: cannot be read ({error})') from None
+  if not path.is_file():
+    raise InputError(f'{path} is missing: python -m evals.report --runs={run} writes it')
   found = {}
-  for number, line in enumerate(lines, 1):
-    if not line.strip():
-      continue
+  for where, row in read_jsonl(path):
     try:
-      row = json.loads(line)
       if row['points'] is not None:
         text = GradedText.from_json(row)
         found[text.combination, text.generation] = text
     except (KeyError, TypeError, ValueError) as error:
-      raise InputError(f'{path}:{number}: not a row of grades ({error})') from None
+      raise InputError(f'{where}: not a row of grades ({error})') from None
   if not found:
     raise InputError(f'{path} has no text with marks: python -m evals.grade --run={run} asks for them')
   return found
