@@ -13,8 +13,9 @@ from rich.console import Console
 
 from skillmix_jax.data.mixture import Mixture
 from skillmix_jax.data.records import open_data
+from skillmix_jax.data_summary import show
 from skillmix_jax.errors import InputError
-from skillmix_jax.prepare import prepare, show
+from skillmix_jax.prepare import prepare
 
 NEW = ('files', 'records_sha256')  # what manifests of earlier versions lack
 
