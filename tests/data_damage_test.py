@@ -45,7 +45,8 @@ def age(data):
 def read_all(path) -> list:
   """Everything that training, `view` and `prepare` read of it."""
   data = open_data(path)
-  batches = [Mixture(data, seed=0, dialogs=5, text_rows=3, packing=True, steps=4)[g] for g in range(4)]
+  text_rows = 3 * ('text' in data.sources('train'))
+  batches = [Mixture(data, seed=0, dialogs=5, text_rows=text_rows, packing=True, steps=4)[g] for g in range(4)]
   show(data.manifest, Console(quiet=True))
   rows = [[tuple(map(str, dialog)) for dialog in data.dialogs(split)] for split in ('train', 'held_out')]
   return [*rows, *([row.tolist() for row in data.text(split)] for split in ('train', 'held_out')), batches[0].keys()]
