@@ -10,7 +10,7 @@ def get_config():
   """Small and fast: a high learning rate, a short warm-up, float32."""
   c = common.get_config()
   c.steps = 100
-  c.data.path = 'demo/data'
+  c.data.path = 'data/tiny'
   c.made_by.data = 'python examples/make_data.py --out=demo/raw && ' + common.shell(
     'skillmix_jax.prepare', '--dialogs=demo/raw/dialogs.jsonl', '--wet=demo/raw/*.warc.wet.gz',
     '--tokenizer=demo/raw/tokenizer', '--template=mistral', '--length=512', f'--out={c.data.path}',

@@ -55,6 +55,12 @@ def check_same_sampling(runs: Sequence[GradedRun]):
 
 def find(runs: Sequence[GradedRun], metric: str, settings: Sequence[str], ks: Sequence[int]) -> list[Contrast]:
   """All contrasts between the runs in the cells asked for; raises InputError where there is none."""
+  for name, asked, there in (
+    ('settings', settings, {text.setting for run in runs for text in run.texts}),
+    ('ks', ks, {text.k for run in runs for text in run.texts}),
+  ):
+    if odd := [one for one in asked if one not in there]:
+      raise InputError(f'--{name}: no run has {odd[0]}, but {", ".join(map(str, sorted(there)))}')
   found = []
   for earlier, later in itertools.combinations(runs, 2):
     found += [

@@ -11,7 +11,7 @@ set -euo pipefail
 PYTHON=${PYTHON:-.venv/bin/python}
 mkdir -p .detached
 
-case ${1:?train, log or stop} in
+case ${1:-} in
   train)
     if kill -0 -- "-$(cat .detached/pid)"; then
       echo 'error: it is training already: launch/detached.sh log' >&3
@@ -31,5 +31,9 @@ case ${1:?train, log or stop} in
     code=0
     "$PYTHON" -m skillmix_jax.train "${@:2}" || code=$?
     echo $code > .detached/code
+    ;;
+  *)
+    echo 'error: launch/detached.sh train|log|stop, see its head' >&2
+    exit 2
     ;;
 esac

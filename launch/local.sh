@@ -6,6 +6,10 @@
 # Change by variables: DEVICES (of each process), PORT, PYTHON.
 set -euo pipefail
 
+if (($# < 2)); then
+  echo 'error: launch/local.sh NUM_PROCESSES MODULE [flags], as in the example at its head' >&2
+  exit 2
+fi
 export JAX_PLATFORMS=cpu
 export JAX_NUM_CPU_DEVICES=${DEVICES:-1}
 export JAX_COORDINATOR_ADDRESS=127.0.0.1:${PORT:-51515}

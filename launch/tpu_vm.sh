@@ -22,7 +22,7 @@ VERSION=${VERSION:-v2-alpha-tpuv5}
 tpu() { gcloud compute tpus "$@" --zone="$ZONE"; }
 on_all_hosts() { tpu tpu-vm ssh "$NAME" --worker=all --command="$1"; }
 
-case ${1:?create, state, setup, train, log, stop or delete} in
+case ${1:-} in
   create)
     tpu queued-resources create "$NAME" --node-id="$NAME" --accelerator-type="$TYPE" --runtime-version="$VERSION" --spot
     ;;
@@ -41,4 +41,8 @@ case ${1:?create, state, setup, train, log, stop or delete} in
     on_all_hosts "cd skillmix_jax && SKILLMIX_HEARTBEAT_SECONDS=60 launch/detached.sh$arguments"
     ;;
   delete) tpu queued-resources delete "$NAME" --force --quiet ;;
+  *)
+    echo 'error: launch/tpu_vm.sh create|state|setup|train|log|stop|delete, see its head' >&2
+    exit 2
+    ;;
 esac

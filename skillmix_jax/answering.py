@@ -131,13 +131,14 @@ class Model:
     if batch_size is None:
       longest = max((len(ids) for _, ids in prompts), default=1)
       batch_size = self.choose_batch_size(longest, max(1, len(prompts)), max_new_tokens)
-    answers = self._load().sample(
+    answers = self.load().sample(
       prompts, batch_size=batch_size, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed,
       on_batch=on_batch,
     )  # fmt: skip
     return (to_row(*answer, self._template, self._encoder) for answer in answers)
 
-  def _load(self) -> Sampler:
+  def load(self) -> Sampler:
+    """Reads the weights, once; raises InputError where they are damaged."""
     if self._sampler is None:
       cfg, mesh = self.config, self._mesh
       with jax.set_mesh(mesh):

@@ -52,6 +52,7 @@ def sample(
       return
     longest = max(len(ids) for _, ids in encoded)
     numbers['batch_size'] = model.choose_batch_size(longest, len(encoded), max_new_tokens, done.batch_size)
+    model.load()  # before anything is written: weights may be damaged
     if model.is_main_process:  # the others answer along and write nothing
       done.bind({**model.settings, 'mesh': model.mesh, **numbers}, encoded)
     _append(model, todo, done, numbers)

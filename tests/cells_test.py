@@ -164,3 +164,13 @@ def test_texts_without_marks_and_seen_and_refused_cells_survive_a_file():
   assert [again(cell) for cell in found] == found
   assert [cell.to_json().get('seen') for cell in found] == [True, False, None]
   assert found[-1].to_json()['ratio_of_full_marks'] is None and found[-1].to_json()['refused'].endswith('g-1, g-2')
+
+
+def test_comparing_cells_that_no_run_has_says_which_there_are():
+  runs = [graded('a', [1, 0]), graded('b', [1, 1])]
+  setting, k = runs[0].texts[0].setting, runs[0].texts[0].k
+  assert compare.find(runs, 'ratio_of_full_marks', [setting], [k])
+  with pytest.raises(InputError, match=rf'--settings: no run has heldout, but {setting}$'):
+    compare.find(runs, 'ratio_of_full_marks', ['heldout'], [])
+  with pytest.raises(InputError, match=rf'--ks: no run has 9, but {k}$'):
+    compare.find(runs, 'ratio_of_full_marks', [], [9])

@@ -16,6 +16,12 @@ LAUNCH = Path(__file__).parent.parent / 'launch'
 FILES = sorted([*LAUNCH.glob('*.sh'), *LAUNCH.glob('slurm/*.sbatch')])
 
 
+@pytest.mark.parametrize('name', ['local.sh', 'detached.sh', 'tpu_vm.sh'])
+def test_a_script_without_arguments_says_what_it_takes(name, tmp_path):
+  done = subprocess.run(['bash', LAUNCH / name], cwd=tmp_path, capture_output=True, text=True)
+  assert done.returncode == 2 and done.stderr.startswith(f'error: launch/{name} ') and done.stderr.count('\n') == 1
+
+
 def test_bash_reads_them():
   assert len(FILES) == 5
   for path in FILES:

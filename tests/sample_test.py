@@ -13,6 +13,7 @@ import jax
 import pytest
 import transformers
 from conftest import make_dialog, write_jsonl
+from damage import truncate
 from train_test import make_config, run
 
 from skillmix_jax import batches, command, compile_cache
@@ -310,3 +311,13 @@ def test_compiled_programs_go_to_the_users_cache_where_nothing_else_is_said(tmp_
     assert folder.is_dir() and folder.is_relative_to(tmp_path / 'skillmix_jax' / 'compile_cache')
   finally:
     jax.config.update('jax_compilation_cache_dir', told)
+
+
+def test_damaged_weights_begin_no_answers_file(tmp_path):
+  old = Path(__file__).parent / 'fixtures' / '0.1'
+  workdir = shutil.copytree(old / 'workdir', tmp_path / 'w')
+  truncate(workdir / 'checkpoints' / '2' / 'params')
+  numbers = {'temperature': 0, 'top_p': 1, 'max_new_tokens': 2, 'seed': 0}
+  with pytest.raises(InputError, match=r'step 2 .*cannot be read'):
+    sample(Model(str(workdir), dtype='float32'), old / 'prompts.jsonl', tmp_path / 'a.jsonl', **numbers)
+  assert not list(tmp_path.glob('a.jsonl*'))

@@ -38,7 +38,7 @@ def stand_ins(small_raw, small_data, tmp_path_factory) -> Path:
     f'--tokenizer={small_raw / "tokenizer"}', '--template=mistral', '--length=576', '--held_out=0.2',
     '--out=data/mine', folder=folder,
   )  # fmt: skip
-  shutil.copytree(small_data, folder / 'demo/data')
+  shutil.copytree(small_data, folder / 'data/tiny')
   for name in ('D2', 'D123_8000'):
     shutil.copyfile(small_raw / 'dialogs.jsonl', folder / f'data/{name}.jsonl')
   write_jsonl(folder / 'prompts.jsonl', [make_dialog(i) | {'messages': make_dialog(i)['messages'][:3]} for i in (1, 2)])
