@@ -20,7 +20,7 @@ TEXT_ROWS = 64_000  # so that none comes twice in 4,000 steps x 16 rows: ours
 
 
 def check_argument(argument: str, known: Collection[str]):
-  """Raises InputError where the text behind the colon of --config=FILE:ARGUMENT is not one of `known`."""
+  """Raises InputError where the text after the colon of --config=FILE:ARGUMENT is not one of `known`."""
   if argument not in known:
     raise InputError(f'the argument {argument!r} is not one of {", ".join(known)}')
 

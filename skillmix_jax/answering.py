@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from skillmix_jax import compile_cache
+from skillmix_jax import compile_cache, files
 from skillmix_jax.batches import Prompt, decode_mesh, fitting_batch_size, free_bytes
 from skillmix_jax.data import chat, tokenizer
 from skillmix_jax.data.records import Data
@@ -189,6 +189,4 @@ class TrainingSamples:
     )
     if jax.process_index() == 0:
       rows = (json.dumps(to_row(*answer, self._template, self._encoder), ensure_ascii=False) for answer in answers)
-      path = self._folder / f'{step}.jsonl'
-      path.with_suffix('.tmp').write_text(''.join(row + '\n' for row in rows), encoding='utf-8')
-      path.with_suffix('.tmp').replace(path)
+      files.write_text(self._folder / f'{step}.jsonl', ''.join(row + '\n' for row in rows))

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from tensorboardX import SummaryWriter
 
+from skillmix_jax import files
 from skillmix_jax.progress import terminal_bar
 
 METRICS = 'metrics.jsonl'
@@ -69,9 +69,7 @@ class Writer:
     """`resumed_step`: 0 for a fresh run; `last_step`: where the bar ends."""
     path = workdir / METRICS
     kept = [row for row in read_rows(path, say=True) if row['step'] <= resumed_step] if resumed_step else []
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(''.join(json.dumps(row) + '\n' for row in kept))
-    os.replace(temporary, path)
+    files.write_text(path, ''.join(json.dumps(row) + '\n' for row in kept))
     self._file = path.open('a')
     self._board = SummaryWriter(str(workdir), purge_step=resumed_step + 1 if resumed_step else 0)
     self._bar = terminal_bar('step', last_step, resumed_step)

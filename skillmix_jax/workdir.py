@@ -8,7 +8,6 @@ W/run.json      one entry for each start: time, command line, git SHA, package v
 import datetime
 import importlib.metadata
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from typing import Any
 
 import jax
 
+from skillmix_jax import files
 from skillmix_jax.data import tokenizer as tokenizers
 from skillmix_jax.errors import InputError
 from skillmix_jax.models.config import Config
@@ -167,9 +167,7 @@ def _copy_tokenizer(source: Path, target: Path):
 
 def write_json(path: Path, value: dict):
   """Replaces the file at once: whoever reads it finds the old or the new one."""
-  temporary = path.with_suffix('.tmp')
-  temporary.write_text(json.dumps(value, indent=1) + '\n')
-  os.replace(temporary, path)
+  files.write_text(path, json.dumps(value, indent=1) + '\n')
 
 
 def _git_sha() -> str | None:
