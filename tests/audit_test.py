@@ -9,8 +9,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import page_fixtures as fixtures
 import pytest
+from helpers import page_fixtures as fixtures
 from rich.console import Console
 
 from evals import audit, page

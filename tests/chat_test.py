@@ -2,7 +2,7 @@ import random
 
 import numpy as np
 import pytest
-from data_fixtures import bpe_folder, fuzz_messages, fuzz_text, mistral_model
+from helpers.data_fixtures import bpe_folder, fuzz_messages, fuzz_text, mistral_model
 
 from skillmix_jax.data import chat, tokenizer
 from skillmix_jax.errors import InputError

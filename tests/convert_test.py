@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from data_fixtures import bpe_folder, fuzz_messages, mistral_folder
-from from_torch import torch_model
+from helpers.data_fixtures import bpe_folder, fuzz_messages, mistral_folder
+from helpers.from_torch import torch_model
 from hf_test import cut_short, pickle_only
 from train_test import make_config, run
 

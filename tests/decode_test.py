@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from from_torch import our_config, to_ours, torch_model
+from helpers.from_torch import our_config, to_ours, torch_model
 
 from skillmix_jax import batches, decode
 from skillmix_jax.decode import Sampler

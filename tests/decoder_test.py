@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from from_torch import our_config, to_ours, torch_model
-from jaxprs import equations
+from helpers.from_torch import our_config, to_ours, torch_model
+from helpers.jaxprs import equations
 
 from configs import llama13b, mistral7b
 from skillmix_jax.errors import InputError

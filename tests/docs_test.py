@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from absl import app, flags
-from docs_blocks import PAGES, ROOT, blocks, commands, inline_commands, module_call
+from helpers.docs_blocks import PAGES, ROOT, blocks, commands, inline_commands, module_call
 
 OURS = re.compile(r'(skillmix_jax|evals)(\.|$)')
 

@@ -15,8 +15,8 @@ import traceback
 from pathlib import Path
 
 import pytest
-from collecting import IN_FLIGHT, ROOT, requests
-from fake_openai import SERVED, Server, text_of
+from helpers.collecting import IN_FLIGHT, ROOT, requests
+from helpers.fake_openai import SERVED, Server, text_of
 
 from evals.replies import online as hosted
 from evals.replies import retries
@@ -271,7 +271,7 @@ def test_a_full_disk_stops_and_is_said(tmp_path):
 
 DRIVER = """
 import signal, sys
-import collecting
+from helpers import collecting
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell ignores it
 try:
   collecting.main()

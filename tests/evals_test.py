@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from fake_openai import Server, draw
+from helpers.fake_openai import Server, draw
 
 from evals.marking import rubric
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from data_fixtures import bpe_folder
+from helpers.data_fixtures import bpe_folder
 from train_test import make_config, run
 
 from configs import common, eval_paper, llama13b, minimix, mistral7b, tiny

@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 import torch
 import transformers
-from from_torch import to_ours, torch_model
+from helpers.from_torch import to_ours, torch_model
 
 from skillmix_jax.checkpoint import load_params, save_params
 from skillmix_jax.errors import InputError

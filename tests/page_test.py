@@ -5,8 +5,8 @@ import json
 import math
 import re
 
-import page_fixtures as fixtures
 import pytest
+from helpers import page_fixtures as fixtures
 
 from evals import page
 from evals.page import beside_paper, browser, contrasts, figure, graders, health, view

@@ -13,7 +13,7 @@ import jax
 import pytest
 import transformers
 from conftest import make_dialog, write_jsonl
-from damage import truncate
+from helpers.damage import truncate
 from train_test import make_config, run
 
 from skillmix_jax import batches, command, compile_cache

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 import torch
-from from_torch import name_of, named_weights, our_config, to_ours, torch_model
+from helpers.from_torch import name_of, named_weights, our_config, to_ours, torch_model
 
 from skillmix_jax.loss import Loss
 from skillmix_jax.mesh import make_mesh, place_batch

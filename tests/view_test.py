@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from data_fixtures import bpe_folder, mistral_folder, write_jsonl
+from helpers.data_fixtures import bpe_folder, mistral_folder, write_jsonl
 from rich.console import Console
 
 from skillmix_jax import view

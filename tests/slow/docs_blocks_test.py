@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from conftest import make_dialog, write_jsonl
-from docs_blocks import PAGES, ROOT, Block, blocks
 from evals_test import reply
-from fake_openai import Server
+from helpers.docs_blocks import PAGES, ROOT, Block, blocks
+from helpers.fake_openai import Server
 
 STEPS = 2  # of the checkpoint that stands for one of Mistral's
 

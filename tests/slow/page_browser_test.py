@@ -8,8 +8,8 @@ import shutil
 import time
 from pathlib import Path
 
-import page_fixtures as fixtures
 import pytest
+from helpers import page_fixtures as fixtures
 
 from evals import page as pages
 from evals.page import browser as samples

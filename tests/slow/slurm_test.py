@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import processes
 import pytest
-from processes import losses
-from slurm_cluster import cluster, missing, slurm, wait
+from helpers import processes
+from helpers.processes import losses
+from helpers.slurm_cluster import cluster, missing, slurm, wait
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 ROOT = Path(__file__).parent.parent.parent

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from skillmix_jax.metrics import read_rows
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 HEARTBEAT = 15  # seconds
 
 

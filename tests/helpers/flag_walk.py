@@ -1,4 +1,4 @@
-"""Runs every command with wrong values of every flag; python tests/flag_walk.py FOLDER [quick] writes what each said.
+"""Runs every command with wrong values of every flag; tests/helpers/flag_walk.py FOLDER [quick] writes what each said.
 
 One process imports what is slow; each command line runs in a fork of it. Flags are read from absl, commands are the
 modules that call command.run, keys of a config those of the config that the flag's help names.

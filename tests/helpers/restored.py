@@ -1,4 +1,4 @@
-"""Restores a checkpoint of a run and prints a hash of its bits: `python tests/restored.py W STEP`."""
+"""Restores a checkpoint of a run and prints a hash of its bits: `python tests/helpers/restored.py W STEP`."""
 
 import hashlib
 import sys

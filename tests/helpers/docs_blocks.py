@@ -13,7 +13,7 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 FENCE = re.compile(r'(?:^ *<!-- needs (?P<needs>.+?) -->\n)?^(?P<indent> *)```sh\n(?P<text>.*?)^ *```$', re.M | re.S)
 INLINE = re.compile(r'(?<!`)`(?P<text>(?:[\w./-]*python3? -m |launch/)[^`]+)`(?!`)')

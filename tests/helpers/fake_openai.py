@@ -1,7 +1,7 @@
 """A server on loopback that speaks the chat completions of OpenAI, well or badly, and counts what it was paid for.
 
 In a test:       with Server(reply=my_reply, latency=0.05, faults=['429', '500']) as server: ... server.base_url
-As a process:    python tests/fake_openai.py --port=0 --latency=1 --paid=paid.txt --reply=my_module:my_reply
+As a process:    python tests/helpers/fake_openai.py --port=0 --latency=1 --paid=paid.txt --reply=my_module:my_reply
                  prints its base URL; ends with SIGTERM.
 
 A paid request is one that got a whole completion (status 200), whether the client was still there to read it or not.
@@ -254,7 +254,7 @@ def _send_error(writer: asyncio.StreamWriter, status: int, code: str, message: s
 
 
 def start_process(*arguments: str) -> tuple[subprocess.Popen, str]:
-  """Starts `python tests/fake_openai.py ARGUMENTS`; (process, base URL). The caller terminates it."""
+  """Starts `python tests/helpers/fake_openai.py ARGUMENTS`; (process, base URL). The caller terminates it."""
 
   command = [sys.executable, str(Path(__file__)), *arguments]
   process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -272,7 +272,7 @@ def main():
   options = parser.parse_args()
   reply = text_of
   if options.reply:
-    sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+    sys.path[:0] = [str(parent) for parent in Path(__file__).parents[1:3]]
     module, _, name = options.reply.partition(':')
     reply = getattr(importlib.import_module(module), name)
   server = Server(

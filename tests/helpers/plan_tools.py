@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / '.venv-plan' / 'bin' / 'python'
 CUDA, TPU, CUDNN = 'jax_plugins.xla_cuda12', 'libtpu', 'nvidia.cudnn'
 

@@ -1,4 +1,4 @@
-"""Requests to collect, and the process that tests kill while it does: python tests/collecting.py FOLDER URL N [...]."""
+"""Requests to collect, and the process that tests kill meanwhile: tests/helpers/collecting.py FOLDER URL N [...]."""
 
 import os
 import random
@@ -11,7 +11,7 @@ from pathlib import Path
 from evals.replies.endpoints import Online, collect
 from evals.replies.ledger import Ledger, Request, Slot
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 IN_FLIGHT = 64
 
 

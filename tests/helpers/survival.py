@@ -20,7 +20,7 @@ def start(folder: Path, data: Path, *overrides: str) -> subprocess.Popen:
     '--config.held_out.every=100', *overrides,
   ]  # fmt: skip
   environment = os.environ | {'JAX_NUM_CPU_DEVICES': '2', 'JAX_PLATFORMS': 'cpu'}
-  root = Path(__file__).parent.parent
+  root = Path(__file__).parents[2]
   return subprocess.Popen(
     command, cwd=root, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
   )  # fmt: skip
