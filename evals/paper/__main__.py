@@ -6,8 +6,8 @@
 Looks at the folders (runs/, data/, checkpoints/) and touches nothing; the same command again shows how far it is. A
 step is listed if something that comes after it is missing: where dialogs are there nothing has to be generated, where
 answers are there nothing has to be trained. Requests, tokens and dollars are those of --dry_run. GPU-hours follow from
---gpus and --mfu, an assumption: evals/paper/gpu_hours.py has the formula, docs/results/performance.md what was measured. Tables
-10 and 11 are 1 and 3 with one metric more. docs/guides/reproduce.md tells the whole story.
+--gpus and --mfu, an assumption: evals/paper/gpu_hours.py has the formula, docs/results/performance.md what was
+measured. Tables 10 and 11 are 1 and 3 with one metric more. docs/guides/reproduce.md tells the whole story.
 """
 
 import re
