@@ -123,7 +123,7 @@ def make_plan(config: ConfigDict, target: Target) -> Plan:
   else:
     notes.append(
       f'no compiler for {target.name} is installed: this is arithmetic, within 10 % of the compilers where they were '
-      'asked (docs/scale.md); make plan-tools, then .venv-plan/bin/python -m skillmix_jax.plan'
+      'asked (docs/guides/scale.md); make plan-tools, then .venv-plan/bin/python -m skillmix_jax.plan'
     )
   program = found.text if found else None
   scattered, summed = gradient_sums(program, run) if program and run.fsdp > 1 else (None, [])

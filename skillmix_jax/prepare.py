@@ -13,7 +13,7 @@ printed; it is refused where it happens to more than --max_cut of the dialogs, o
 --drop_cut leaves such dialogs out, counted per k as well.
 
 A share of dialogs and documents (--held_out) is set apart by a hash of the content, to measure the loss on. The
-same input gives the same bytes. docs/data.md describes the files; `skillmix_jax.view` shows what is in them.
+same input gives the same bytes. docs/guides/data.md describes the files; `skillmix_jax.view` shows what is in them.
 """
 
 import pathlib

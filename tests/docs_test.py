@@ -1,4 +1,4 @@
-"""Every command that README.md and docs/*.md print exists and takes the flags it is given."""
+"""Every command that README.md and docs/ print exists and takes the flags it is given."""
 
 import os
 import re

@@ -6,8 +6,8 @@
 Looks at the folders (runs/, data/, checkpoints/) and touches nothing; the same command again shows how far it is. A
 step is listed if something that comes after it is missing: where dialogs are there nothing has to be generated, where
 answers are there nothing has to be trained. Requests, tokens and dollars are those of --dry_run. GPU-hours follow from
---gpus and --mfu, an assumption: evals/paper/gpu_hours.py has the formula, docs/performance.md what was measured. Tables
-10 and 11 are 1 and 3 with one metric more. docs/reproduce.md tells the whole story.
+--gpus and --mfu, an assumption: evals/paper/gpu_hours.py has the formula, docs/results/performance.md what was
+measured. Tables 10 and 11 are 1 and 3 with one metric more. docs/guides/reproduce.md tells the whole story.
 """
 
 import re
@@ -102,12 +102,12 @@ def print_total(place: Place, steps: Sequence[Step]):
     clock = (training + sampling) / gpus.number
     print(f'  GPU-hours: {training:.1f} to train, {sampling:.1f} to sample; {clock:.1f} h on {gpus}')
     print(
-      f'    assumed: {gpus.mfu:.0%} MFU at 6 N FLOPs a token (docs/performance.md has what was measured), '
+      f'    assumed: {gpus.mfu:.0%} MFU at 6 N FLOPs a token (docs/results/performance.md has what was measured), '
       f'{gpu_hours.ROWS} answers at a time at {gpu_hours.BANDWIDTH_SHARE:.0%} of the bandwidth'
     )
   print(
     "  The paper's graders are retired: compare differences from the untouched model, not cells, and confirm them "
-    'with a grader of another family (docs/reproduce.md).'
+    'with a grader of another family (docs/guides/reproduce.md).'
   )
 
 

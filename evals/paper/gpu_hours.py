@@ -1,6 +1,6 @@
 """What training and sampling take of absent GPUs: by formula, from stated assumptions.
 
-training: FLOPs per token * tokens / (peak * MFU), FLOPs per token as in docs/training.md: about 6 N
+training: FLOPs per token * tokens / (peak * MFU), FLOPs per token as in docs/guides/train.md: about 6 N
 sampling: prompts 2 N FLOPs a token at the same MFU; answers (weights / ROWS + cache) bytes a token / (bandwidth *
           BANDWIDTH_SHARE), since a decoder reads all of its weights for every token of ROWS answers
 """

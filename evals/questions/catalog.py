@@ -5,7 +5,7 @@
     FOLDER/prompts/      student_round1.txt, student_round2.txt, grade.txt, optionally grade_claude.txt
 
 Other keys and files are ignored. Without prompts/ the paper's are used. Texts are kept verbatim: a trailing blank in a
-definition is part of the prompt. docs/catalog.md shows how to bring one's own.
+definition is part of the prompt. docs/guides/skills.md shows how to bring one's own.
 """
 
 import dataclasses
@@ -133,7 +133,7 @@ def load(folder: str | Path | None = None) -> Catalog:
   """Reads and checks a folder; None or '' is the paper's. Raises InputError that names file and value."""
   path = Path(folder) if folder else PAPER
   if not path.is_dir():
-    raise InputError(f'catalog {path} is not a folder; it needs skills.json and topics.json (docs/catalog.md)')
+    raise InputError(f'catalog {path} is not a folder; it needs skills.json and topics.json (docs/guides/skills.md)')
   record = _read_json(path / 'skills.json')
   skills = _skills(path / 'skills.json', record)
   topics = _topics(path / 'topics.json')

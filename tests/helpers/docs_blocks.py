@@ -1,4 +1,4 @@
-"""The shell blocks of README.md and docs/*.md.
+"""The shell blocks of README.md and docs/.
 
 A block that cannot run on any machine has, on the line before its fence, a comment that says what it needs, which no
 page shows:
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
 FENCE = re.compile(r'(?:^ *<!-- needs (?P<needs>.+?) -->\n)?^(?P<indent> *)```sh\n(?P<text>.*?)^ *```$', re.M | re.S)
 INLINE = re.compile(r'(?<!`)`(?P<text>(?:[\w./-]*python3? -m |launch/)[^`]+)`(?!`)')
 PYTHON = re.compile(r'(?:[\w./-]*/)?python3?')

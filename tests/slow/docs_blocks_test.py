@@ -1,4 +1,4 @@
-"""The shell blocks of README.md and docs/*.md run, page by page and from top to bottom, as a reader runs them."""
+"""The shell blocks of README.md and docs/ run, page by page and from top to bottom, as a reader runs them."""
 
 import os
 import shutil
