@@ -18,6 +18,8 @@ PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
 FENCE = re.compile(r'(?:^ *<!-- needs (?P<needs>.+?) -->\n)?^(?P<indent> *)```sh\n(?P<text>.*?)^ *```$', re.M | re.S)
 INLINE = re.compile(r'(?<!`)`(?P<text>(?:[\w./-]*python3? -m |launch/)[^`]+)`(?!`)')
 PYTHON = re.compile(r'(?:[\w./-]*/)?python3?')
+FENCED = re.compile(r'^ *```.*?^ *```$', re.M | re.S)
+COMMENT = re.compile(r'<!--.*?-->', re.S)
 END = re.compile(r'[;&|]+|[<>]+.*|\(|\)')  # of a command
 
 
@@ -50,6 +52,11 @@ def inline_commands(page: Path) -> list[str]:
   """Commands inside of a sentence or table."""
   prose = FENCE.sub('', page.read_text(encoding='utf-8'))
   return [' '.join(found['text'].split()) for found in INLINE.finditer(prose)]
+
+
+def prose(text: str) -> str:
+  """What is left of a page without code blocks and comments."""
+  return COMMENT.sub('', FENCED.sub('', text))
 
 
 def commands(text: str) -> list[list[str]]:
