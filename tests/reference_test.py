@@ -63,5 +63,5 @@ def test_every_message_of_troubleshooting_is_printed_somewhere():
   assert len(quoted) > 30
   known = {''.join(message.split()) for message in messages() if len(message) < 600}  # longer ones are docstrings
   for message in set(quoted) - NOT_OURS:
-    parts = [re.escape(''.join(part.split())) for part in message.replace('``', '`').split('...')]
+    parts = [re.escape(''.join(part.split())) for part in message.replace('``', '`').split('...') if part]
     assert any(re.search('.*?'.join(parts), text) for text in known), message
