@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from docs_blocks import COMMENT, PAGES, ROOT, prose
+from helpers.docs_blocks import COMMENT, PAGES, ROOT, prose
 
 # What a reader of the first page may not know. Each must be explained where it is first used: in bold.
 TERMS = (

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from docs_blocks import PAGES, ROOT, prose
+from helpers.docs_blocks import PAGES, ROOT, prose
 
 LINK = re.compile(r'\]\(([^)\s]+)\)')
 

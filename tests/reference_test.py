@@ -3,7 +3,7 @@
 import ast
 import re
 
-from docs_blocks import ROOT
+from helpers.docs_blocks import ROOT
 from ml_collections import ConfigDict
 
 from configs import common, eval_paper, llama13b, mistral7b, tiny
