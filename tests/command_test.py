@@ -1,11 +1,14 @@
-"""What is wrong on the command line ends in one line that helps, and exit code 2."""
+"""What is wrong on the command line ends in one line that helps, and exit code 2; SIGTERM ends with 85."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from skillmix_jax import command
 
 ROOT = Path(__file__).parent.parent
 TINY = '--config=configs/tiny.py'
@@ -76,3 +79,13 @@ command.run(main)
   assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
   assert 'No space left on device' in done.stderr and 'free some space' in done.stderr
   assert 'tensorstore_spec' not in done.stderr
+
+
+def test_sigterm_ends_a_command_that_stores_as_it_goes_with_its_code():
+  before = signal.getsignal(signal.SIGTERM)
+  try:
+    command.stop_on_sigterm()
+    with pytest.raises(SystemExit, match='85'):
+      signal.raise_signal(signal.SIGTERM)
+  finally:
+    signal.signal(signal.SIGTERM, before)

@@ -34,6 +34,11 @@ def num_paid(paid: Path) -> int:
   return paid.read_bytes().count(b'\n') if paid.exists() else 0
 
 
+def online(server, **options) -> Online:
+  """An endpoint that asks a `fake_openai.Server`, one request at a time."""
+  return Online('fake-1', base_url=server.base_url, **({'concurrency': 1, 'timeout': 5} | options))
+
+
 def kill_and_finish(folder: Path, base_url: str, paid: Path, count: int, kills: int, latency: float):
   """Kills a collecting process at random and lets the last one end; checks that no reply was lost or paid twice."""
   chance, lost = random.Random(0), 0
