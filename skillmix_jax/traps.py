@@ -1,6 +1,9 @@
 """What on a machine is known to spoil a run, seen without using a device; each gives (is it well, what was found)."""
 
+import os
 import re
+import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +12,8 @@ from skillmix_jax.memory import DEPRECATED, MEMORY_FRACTION, VARIABLE
 Verdict = tuple[bool, str]
 
 BYTES_PER_WEIGHT = 12  # of a checkpoint: the weight and two moments in float32
+PROBE_BYTES = 256 * 2**20
+SLOW = 0.02  # GB/s: a checkpoint of 13B weights, 156 GB, would take two hours
 
 
 def memory_fraction(environment: Mapping[str, str]) -> Verdict:
@@ -59,3 +64,17 @@ def disk(free: int, folder: Path, billions: float | None, keep: int) -> Verdict:
   needed = each * billions  # GB
   what = f'checkpoint.keep={keep} and the one being written take {needed:.0f} GB at {billions:g} billion weights'
   return free >= needed * 1e9, f'{text}; {what}'
+
+
+def write_speed(folder: Path) -> Verdict:
+  """Whether a folder takes checkpoints, and fast enough: writes a file to its disk and removes it."""
+  block, began = os.urandom(2**22), time.perf_counter()
+  try:
+    with tempfile.NamedTemporaryFile(dir=folder, prefix='.doctor-') as file:
+      for _ in range(PROBE_BYTES // len(block)):
+        file.write(block)
+      os.fsync(file.fileno())
+  except OSError as error:
+    return False, f'nothing can be saved in {folder}: {error.strerror}'
+  speed = PROBE_BYTES / (time.perf_counter() - began) / 1e9
+  return speed > SLOW, f'{speed:.2f} GB/s written to {folder} by this process'

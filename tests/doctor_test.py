@@ -40,6 +40,11 @@ def test_a_folder_that_is_not_there():
   assert done.returncode == 2 and done.stderr == 'error: --workdir=/nowhere is no folder\n'
 
 
+def test_a_folder_that_cannot_be_written_is_wrong(tmp_path):
+  well, said = traps.write_speed(tmp_path / 'gone')
+  assert not well and said == f'nothing can be saved in {tmp_path}/gone: No such file or directory'
+
+
 def test_traps_of_the_machine_are_verdicts_too(tmp_path):
   fractions = {'XLA_CLIENT_MEM_FRACTION': '.9', 'XLA_PYTHON_CLIENT_MEM_FRACTION': '.8'}
   done = doctor('--billions=1e6', f'--workdir={tmp_path}', **fractions)
