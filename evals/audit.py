@@ -33,19 +33,21 @@ def show(audit: Audit, console: Console):
   title = f'{audit.run}: {audit.texts} texts; the grader is {audit.grader}'
   table = Table(title=Text(visible(title)), title_justify='left', box=box.SIMPLE_HEAD)
   table.add_column('criterion')
+  for name in ('kappa', '95 %', 'points', 'equal'):
+    table.add_column(name, justify='right', no_wrap=True)
   for pair in audit.pairs:
-    table.add_column(Text(visible(f'{pair.a} and {pair.b}')))
-  for criterion in audit.criteria:
-    table.add_row(criterion, *(_cell(pair.criteria[criterion]) for pair in audit.pairs))
+    table.add_row(Text(visible(f'{pair.a} and {pair.b}'), 'bold'))
+    for criterion in audit.criteria:
+      table.add_row(f'  {criterion}', *_cells(pair.criteria[criterion]))
   console.print(table)
-  console.print("Cohen's kappa [95 %, bootstrap over texts], n points, share of equal ones")
+  console.print("Cohen's kappa; 95 %: bootstrap over texts; equal: share of the points")
 
 
-def _cell(of: Kappa) -> str:
+def _cells(of: Kappa) -> tuple[str, ...]:
   if not of.n:
-    return '–'
-  span = f' \\[{share(of.ci95.low)}, {share(of.ci95.high)}]' if of.ci95 else ''
-  return f'{share(of.kappa)}{span}  n = {of.n}, {share(of.agreement)}'
+    return '–', '', '', ''
+  span = f'\\[{share(of.ci95.low)}, {share(of.ci95.high)}]' if of.ci95 else ''
+  return share(of.kappa), span, str(of.n), share(of.agreement)
 
 
 def _write_new(path: Path, content: str):

@@ -49,22 +49,6 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     yield where, record
 
 
-def output_file(flag: str, value: str, example: str) -> Path:
-  """The path of a file to be written, whose folder is there after this; found before anything is computed.
-
-  Raises:
-    InputError: it is a folder, or lies below a file.
-  """
-  path = Path(value)
-  if path.is_dir():
-    raise InputError(f'--{flag}={value} is a folder: name the file, for example --{flag}={path / example}')
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise InputError(f'--{flag}={value}: cannot make the folder {path.parent} ({error.strerror})') from None
-  return path
-
-
 def _write(path: Path, pieces: Iterable[str]):
   temporary = Path(f'{path}.partial')
   try:

@@ -32,6 +32,7 @@ from evals.results.summary import RunMetrics, summarize
 from evals.results.training_data import TrainingData
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
+from skillmix_jax.files import output_file
 
 FLAGS = flags.FLAGS
 
@@ -104,7 +105,7 @@ def _define_flags():
 def main():
   if not FLAGS.runs:
     raise InputError('--runs=RUN is missing, see --help')
-  out = files.output_file('out', FLAGS.out, 'report.html') if FLAGS.out else None
+  out = output_file('out', FLAGS.out, 'report.html') if FLAGS.out else None
   data = training_data.read(FLAGS.train_data) if FLAGS.train_data else None
   reports = [report_run(Path(path), data) for path in FLAGS.runs]
   for report in reports:

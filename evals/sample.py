@@ -27,7 +27,7 @@ from evals.replies.endpoints import Endpoint, Local
 from evals.replies.estimate import estimate_sampling
 from evals.replies.ledger import Request
 from evals.replies.run import Run, Student
-from evals.students import open_student
+from evals.students import STUDENTS, open_student
 from skillmix_jax import command
 from skillmix_jax.errors import SOME_FAILED, InputError
 from skillmix_jax.lock import hold
@@ -75,7 +75,7 @@ def fix_batch_size(run: Run, endpoint: Local) -> Student:
 def _define_flags():
   config_flags.DEFINE_config_file('config', None, 'the evaluation, for example configs/eval_paper.py')
   flags.DEFINE_string('run', None, 'folder of the run')
-  flags.DEFINE_string('student', None, 'checkpoint:W or openai:MODEL')
+  flags.DEFINE_string('student', None, STUDENTS)
   flags.DEFINE_string('base_url', None, 'of an OpenAI-compatible server; default $OPENAI_BASE_URL, else OpenAI')
   flags.DEFINE_integer('concurrency', 64, 'requests in flight', lower_bound=1)
   flags.DEFINE_boolean('dry_run', False, 'only say what would be asked and what it would cost')
@@ -85,9 +85,10 @@ def _define_flags():
 
 
 def main() -> int:
-  for name in ('run', 'student'):
-    if not FLAGS[name].value:
-      raise InputError(f'--{name} is missing, see --help')
+  if not FLAGS.run:
+    raise InputError('--run is missing: a folder for the texts, for example --run=runs/eval-d123')
+  if not FLAGS.student:
+    raise InputError(f'--student is missing: {STUDENTS}')
   settings, path = from_config(FLAGS.config.to_dict()), Path(FLAGS.run)
   parse_row(settings.paper_row)
   endpoint = open_student(

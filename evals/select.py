@@ -19,7 +19,7 @@ from typing import Any
 
 from absl import flags
 
-from evals.files import output_file, write_jsonl
+from evals.files import write_jsonl
 from evals.questions import catalog
 from evals.questions.settings import parse_ks
 from evals.replies import waves
@@ -28,6 +28,7 @@ from evals.results import graded
 from evals.results.graded import GradedText
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
+from skillmix_jax.files import output_file
 
 FLAGS = flags.FLAGS
 

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from skillmix_jax.errors import InputError
+
 
 def write_text(path: Path, text: str):
   """Replaces a file; on a full disk the old one stays and nothing is left beside it."""
@@ -12,3 +14,19 @@ def write_text(path: Path, text: str):
     os.replace(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
+
+
+def output_file(flag: str, value: str, example: str) -> Path:
+  """The path of a file to be written, whose folder is there after this; found before anything is computed.
+
+  Raises:
+    InputError: it is a folder, or lies below a file.
+  """
+  path = Path(value)
+  if path.is_dir():
+    raise InputError(f'--{flag}={value} is a folder: name the file, for example --{flag}={path / example}')
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise InputError(f'--{flag}={value}: cannot make the folder {path.parent} ({error.strerror})') from None
+  return path

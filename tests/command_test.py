@@ -51,6 +51,25 @@ def test_help_teaches_and_is_no_error(answers):
   assert 'The same command again continues' in said and '--workdir' in said
 
 
+@pytest.mark.parametrize(('stores', 'says'), [(True, 'stored; run the same command again'), (False, 'interrupted')])
+def test_ctrl_c_says_what_is_kept(stores, says, monkeypatch, capsys):
+  def main():
+    if stores:
+      command.stop_on_sigterm()
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(command.app, 'run', lambda main, flags_parser: main([]))
+  monkeypatch.setattr(sys, 'unraisablehook', sys.unraisablehook)  # the command sets it
+  before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+  try:
+    with pytest.raises(SystemExit) as ended:
+      command.run(main)
+  finally:
+    signal.signal(signal.SIGTERM, before)
+  said = capsys.readouterr().err
+  assert ended.value.code == 130 and says in said and said.count('\n') == 1
+
+
 FULL = {
   'a file': "open('/dev/full', 'w').write('x' * 100_000)",
   'a save': (  # orbax logs what it raises, and tensorstore calls back too late

@@ -227,6 +227,7 @@ BAD = [
   (['evals.sample', '--config.catalog=/nowhere', '--student=openai:m'], '/nowhere'),
   (['evals.sample', '--config.combinations=/nowhere', '--student=openai:m'], '/nowhere'),
   (['evals.sample', '--student=checkpoint:/nowhere'], '/nowhere'),
+  (['evals.sample'], '--student=checkpoint:runs/'),
   (['evals.sample', '--student=gpt'], 'openai:MODEL'),
   (['evals.sample', '--student=openai:gpt-4'], 'retired'),
   (['evals.sample', '--config.paper_row=D(9)', '--student=openai:m'], 'D(9)'),

@@ -193,6 +193,8 @@ def test_dialogs_of_whose_last_answer_nothing_is_left_are_dropped_when_asked_and
     make_data(inputs, tmp_path / 'b', **only(dialogs=[str(mixed)]))
   manifest = make_data(inputs, tmp_path / 'b', **only(dialogs=[str(mixed)]), drop_cut=True)
   assert manifest['fingerprint'] == expected['fingerprint'] and manifest['sources'] == expected['sources']
+  longest = manifest['cuts']['3'].pop('longest'), expected['cuts']['3'].pop('longest')
+  assert longest[0] > LENGTH >= longest[1]
   assert manifest['cuts']['3'] == {**expected['cuts']['3'], 'dropped': 4}
   assert {k: manifest['cuts'][k] for k in '12'} == {k: expected['cuts'][k] for k in '12'}
   only_late = write_jsonl(tmp_path / 'c.jsonl', late)
@@ -206,9 +208,9 @@ def test_a_dialog_of_exactly_the_length_is_not_cut():
   cuts.add('f:1', 'a', '1', np.array([False, True, True, True]))
   cuts.check(max_cut=0)
   cuts.add('f:2', 'b', '1', np.array([False, False, True, True, True]))
-  assert cuts.by_k == {'1': {'dialogs': 2, 'cut': 1, 'lost_tokens': 1}}
+  assert cuts.by_k == {'1': {'dialogs': 2, 'cut': 1, 'lost_tokens': 1, 'longest': 5}}
   cuts.check(max_cut=0.5)
-  with pytest.raises(InputError, match='50% of the dialogs'):
+  with pytest.raises(InputError, match=r'50% of the dialogs.*a larger --length \(5 would cut none\)'):
     cuts.check(max_cut=0.4)
 
 

@@ -12,6 +12,11 @@ class Check(NamedTuple):
   name: str
   bad_rows: list[int]  # rows in which it does not hold; none: it holds
 
+  def __str__(self) -> str:
+    if not self.bad_rows:
+      return self.name
+    return f'{self.name} (rows {", ".join(map(str, self.bad_rows[:5]))}{", …" if len(self.bad_rows) > 5 else ""})'
+
 
 def _rows(bad_RT: np.ndarray) -> list[int]:
   return np.flatnonzero(bad_RT.reshape(len(bad_RT), -1).any(axis=1)).tolist()

@@ -195,6 +195,11 @@ def iterate(mixture: Mixture, start: int, stop: int) -> Iterator[tuple[int, Batc
   return zip(range(start, stop), mixture.steps[start:stop].to_iter_dataset(ahead))
 
 
+def single(data: Data, dialog: Dialog) -> Batch:
+  """A batch of one row with one dialog."""
+  return _batch([[dialog]], np.zeros((0, data.length), np.int32), 1, data.length, data.bos_id)
+
+
 def held_out(data: Data, source: str, rows: int, chosen: str = 'spread') -> Batch:
   """Held-out rows of one source: 'dialogs' (one per row), 'code', 'wet' or 'text'.
 

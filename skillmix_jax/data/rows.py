@@ -32,9 +32,15 @@ class Cuts:
     self.by_k: dict[str, Counter] = {}
     self._lost: list[str] = []  # dialogs with an answer of which nothing is left
 
+  @property
+  def longest(self) -> int:
+    """Tokens of the longest dialog."""
+    return max((counts['longest'] for counts in self.by_k.values()), default=0)
+
   def add(self, origin: str, name: str, k: str, mask: np.ndarray) -> bool:
     """Counts one dialog, `mask` bool [n] is that of the whole; returns whether it is kept."""
-    counts = self.by_k.setdefault(k, Counter(dialogs=0, cut=0, lost_tokens=0))
+    counts = self.by_k.setdefault(k, Counter(dialogs=0, cut=0, lost_tokens=0, longest=0))
+    counts['longest'] = max(counts['longest'], len(mask))
     last_answer = np.flatnonzero(mask & ~np.concatenate([[False], mask[:-1]]))[-1]
     if last_answer >= self.length:
       if self._drop:
@@ -50,8 +56,8 @@ class Cuts:
     """Raises InputError if too much is lost."""
     if self._lost:
       raise InputError(
-        f'{self._lost[0]}: --length={self.length} leaves nothing of an answer, in this and {len(self._lost) - 1} '
-        'other dialogs; give a larger --length, or --drop_cut to leave such dialogs out'
+        f'{self._lost[0]}: --length={self.length} leaves nothing of an answer, in this and {len(self._lost) - 1} other '
+        f'dialogs; give a larger --length ({self.longest} would cut none), or --drop_cut to leave such dialogs out'
       )
     by_k = {k: np.array([c['cut'] + c['dropped'], c['dialogs'] + c['dropped']]) for k, c in sorted(self.by_k.items())}
     cut, total = sum(by_k.values(), np.zeros(2))
@@ -59,10 +65,14 @@ class Cuts:
       shares = ', '.join(f'k={k}: {part / whole:.0%}' for k, (part, whole) in by_k.items())
       raise InputError(
         f'--length={self.length} cuts an answer in {cut / total:.0%} of the dialogs ({shares}), more than '
-        f'--max_cut={max_cut}; give a larger --length, or a larger --max_cut if that is meant'
+        f'--max_cut={max_cut}; give a larger --length ({self.longest} would cut none), or a larger --max_cut if that '
+        'is meant'
       )
     if not any(counts['dialogs'] for counts in self.by_k.values()):
-      raise InputError(f'--length={self.length} leaves nothing of an answer in every dialog: give a larger --length')
+      raise InputError(
+        f'--length={self.length} leaves nothing of an answer in every dialog: give a larger --length '
+        f'({self.longest} would cut none)'
+      )
 
 
 class Source:
