@@ -59,7 +59,7 @@ def test_every_command_of_the_notebook_succeeds(outputs):
 
 
 def test_the_notebook_shows_coloured_tokens_a_picture_and_grades(outputs):
-  kinds = {kind for output in sum(outputs, []) for kind in output.get('data', {})}
+  kinds = {kind for cell in outputs for output in cell for kind in output.get('data', {})}
   said = ''.join(map(_said, outputs))
   assert 'image/svg+xml' in kinds
   assert '\x1b[1;32m' in said and 'done: step 100' in said and 'Ratio of Full Marks' in said and 'full marks: ' in said
