@@ -22,7 +22,7 @@ from matplotlib.ticker import MaxNLocator
 
 from skillmix_jax import command, metrics
 from skillmix_jax.errors import InputError
-from skillmix_jax.files import output_file, write_text
+from skillmix_jax.files import output_file, write_output
 from skillmix_jax.hidden_characters import visible
 
 FLAGS = flags.FLAGS
@@ -166,7 +166,7 @@ def main():
     raise InputError('--out=loss.svg is missing: the picture to write')
   out = output_file('out', FLAGS.out, 'loss.svg')
   runs = read([Path(folder) for folder in FLAGS.workdirs])
-  write_text(out, draw(runs))
+  write_output('out', out, draw(runs))
   print(f'{out}: ' + ', '.join(f'{visible(run.name)} to step {run.rows[-1]["step"]}' for run in runs))
 
 

@@ -30,3 +30,15 @@ def output_file(flag: str, value: str, example: str) -> Path:
   except OSError as error:
     raise InputError(f'--{flag}={value}: cannot make the folder {path.parent} ({error.strerror})') from None
   return path
+
+
+def write_output(flag: str, path: Path, text: str):
+  """`write_text` of what a command was asked for.
+
+  Raises:
+    InputError: the disk is full, or the folder is not ours to write.
+  """
+  try:
+    write_text(path, text)
+  except OSError as error:
+    raise InputError(f'cannot write --{flag}={path}: {error.strerror}') from error

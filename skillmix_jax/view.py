@@ -26,7 +26,7 @@ from skillmix_jax import batch_page, command, data_summary
 from skillmix_jax.data import checks, records, tokenizer
 from skillmix_jax.data.mixture import Batch, Mixture, single
 from skillmix_jax.errors import InputError
-from skillmix_jax.files import output_file, write_text
+from skillmix_jax.files import output_file, write_output
 from skillmix_jax.shown_row import CONTEXT, CONTROL, LOSS, TRAINED_CONTROL, Row, visible
 
 FLAGS = flags.FLAGS
@@ -148,10 +148,7 @@ def main() -> int:
   show(seen, Console(), whole=FLAGS.id is not None)
   if html is not None:
     page = batch_page.render(seen.data, seen.rows, seen.results, seen.shown, seed=FLAGS.seed, packing=FLAGS.packing)
-    try:
-      write_text(html, page)
-    except OSError as error:
-      raise InputError(f'cannot write --html={html}: {error.strerror}') from error
+    write_output('html', html, page)
     print(f'{html}: {len(page.encode()) / 1e6:.1f} MB')
   if not seen.good:
     print('a check FAILED: do not train on this data', file=sys.stderr)
