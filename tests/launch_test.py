@@ -1,5 +1,6 @@
 """The files in launch/, and what is said where an allocation is used in part."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -85,6 +86,38 @@ def test_training_on_a_tpu_vm_survives_the_connection_and_is_stopped_by_a_comman
     assert log.returncode == 85
   finally:
     tpu_vm('stop').wait(timeout=60)
+
+
+WAITS = """#!/bin/bash
+# Stands for one of several processes: says its number when it begins and on Ctrl-C
+trap 'echo end $JAX_PROCESS_ID >> said; exit 130' INT
+echo begin $JAX_PROCESS_ID >> said; while sleep 0.1; do :; done
+"""
+
+
+def test_ctrl_c_reaches_all_processes_on_this_machine(tmp_path):
+  (tmp_path / 'python').write_text(WAITS)
+  (tmp_path / 'python').chmod(0o755)
+  said = tmp_path / 'said'
+  lines = lambda: sorted(said.read_text().splitlines()) if said.exists() else []
+  launcher = subprocess.Popen(
+    ['env', '--default-signal=INT', 'bash', LAUNCH / 'local.sh', '3', 'module'],
+    cwd=tmp_path, env=os.environ | {'PYTHON': './python'}, start_new_session=True,
+  )  # fmt: skip
+  try:
+    deadline = time.monotonic() + 60
+    while len(lines()) < 3:
+      assert time.monotonic() < deadline
+      time.sleep(0.05)
+    os.killpg(launcher.pid, signal.SIGINT)  # what a terminal does
+    assert launcher.wait(timeout=60) == 130
+    while len(lines()) < 6:
+      assert time.monotonic() < deadline, lines()
+      time.sleep(0.05)
+  finally:
+    with contextlib.suppress(ProcessLookupError):
+      os.killpg(launcher.pid, signal.SIGKILL)
+  assert lines() == [f'{when} {number}' for when in ('begin', 'end') for number in range(3)]
 
 
 SRUN = """#!/bin/bash

@@ -15,7 +15,6 @@ from skillmix_jax import progress
 from skillmix_jax.data import records, rows, sources
 from skillmix_jax.data.records import open_data
 from skillmix_jax.errors import InputError
-from skillmix_jax.prepare import prepare
 
 
 def test_same_input_gives_same_bytes(inputs, tmp_path):
@@ -108,7 +107,7 @@ def test_tfds_is_read_without_tensorflow(inputs, tmp_path):
   TinyStories(data_dir=str(tmp_path / 'tfds'), file_format='array_record').download_and_prepare()
   script = (
     'import sys; from skillmix_jax.prepare import prepare; from skillmix_jax.data import sources; '
-    f'make_data(out={str(tmp_path / "d")!r}, tokenizer_path={str(inputs / "tokenizer")!r}, template="mistral", '
+    f'prepare(out={str(tmp_path / "d")!r}, tokenizer_path={str(inputs / "tokenizer")!r}, template="mistral", '
     f'length={LENGTH}, text=["tfds:tiny_stories:train"]); '
     'assert len(list(sources.text(["tfds:tiny_stories:1.0.0:train[:10%]"]))) == 3; '
     'assert "tensorflow" not in sys.modules and "torch" not in sys.modules, "imported"\n'
@@ -217,7 +216,7 @@ def test_a_dialog_of_exactly_the_length_is_not_cut():
 def test_the_fingerprint_changes_with_what_is_trained_only(inputs, tmp_path):
   rng = random.Random(0)
   dialogs = write_jsonl(tmp_path / 'x.jsonl', [two_rounds(rng, i, words=8) for i in range(20)])
-  fingerprint = lambda **changes: prepare(
+  fingerprint = lambda **changes: make_data(
     inputs, tmp_path / 'd', **{**only(dialogs=[str(dialogs)]), **changes}
   )['fingerprint']  # fmt: skip
   first = fingerprint()
