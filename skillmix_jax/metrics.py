@@ -89,7 +89,7 @@ class Writer:
       self._bar.console.print(f'step {row["step"]}  {line}', highlight=False, markup=False)
 
   def advance(self, step: int, loss: float):
-    """Moves the bar; a log shows the rows alone."""
+    """Moves the bar; without a terminal only the rows are shown."""
     if self._bar is not None:
       self._bar.update(self._bar.task_ids[0], completed=step, description=f'loss {loss:.4f}')
 

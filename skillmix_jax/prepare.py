@@ -230,6 +230,6 @@ if __name__ == '__main__':
   flags.DEFINE_list('shares', [], 'of --rows by source instead of equal ones, for example code:1,wet:3')
   flags.DEFINE_list('languages', [], 'keep WET pages in one of these (eng,deu,...); default: all')
   flags.DEFINE_float('max_cut', 0.5, 'largest share of dialogs whose answer may be cut', lower_bound=0, upper_bound=1)
-  flags.DEFINE_boolean('drop_cut', False, 'leave out dialogs with an answer that lies wholly after --length')
+  flags.DEFINE_boolean('drop_cut', False, 'leave out dialogs with an answer that is wholly after --length')
   flags.DEFINE_float('held_out', 0.01, 'share of documents and dialogs to hold out', lower_bound=0, upper_bound=1)
   command.run(main)

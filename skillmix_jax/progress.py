@@ -77,7 +77,7 @@ class Preparing:
       self._bar.stop()
 
   def update(self, name: str, documents: int, rows: int, tokens: int):
-    """`tokens` is how many were added."""
+    """Shows progress; `tokens` is how many were added."""
     self._tokens[name] += tokens
     total, seconds = self._tokens.total(), time.monotonic() - self._start
     line = f'{name}: {documents:,} read, {rows:,} rows, {self._tokens[name]:,} tokens'
