@@ -39,12 +39,12 @@ def price(model: str) -> tuple[float, float] | None:
 
 
 def numbers(asked: Estimate) -> str:
-  """'100 requests, about 2,000 + 3,000 tokens'."""
+  """Writes '100 requests, about 2,000 + 3,000 tokens'."""
   return f'{asked.requests:,} requests, about {asked.prompt_tokens:,} + {asked.completion_tokens:,} tokens'
 
 
 def print_rows(place: Place, rows: Sequence[tuple[Row, Plan]]):
-  """How far each row is."""
+  """Prints how far each row is."""
   lines = [('row', 'from', 'weights', 'run', 'texts', 'votes')]
   for row, plan in rows:
     config = config_of(row)
@@ -66,7 +66,7 @@ def print_rows(place: Place, rows: Sequence[tuple[Row, Plan]]):
 
 
 def print_steps(steps: Sequence[Step]):
-  """What to do, in order."""
+  """Prints what to do, in order."""
   for number, step in enumerate(steps, 1):
     print(f'\n{number}. {step.title}')
     for line in step.commands:
