@@ -104,7 +104,7 @@ class Catalog:
 
 
 def is_train_skill(skill: Skill, split: str) -> bool:
-  """Whether a skill is of the training half; `split` says how that is decided."""
+  """Says whether a skill is of the training half; `split` says how that is decided."""
   return skill.category in TRAIN_CATEGORIES if split == 'category' else skill.table == 'train'
 
 
@@ -115,7 +115,7 @@ def closest(name: str, names: Iterable[str]) -> str:
 
 
 def _comma_hint(value: str) -> str:
-  """ml_collections reads a,b as one string."""
+  """Explains that ml_collections reads a,b as one string, where that may have happened."""
   if not isinstance(value, str) or ',' not in value:
     return ''
   return '; several are written "(' + ','.join(repr(part.strip()) for part in value.split(',')) + ')"'
@@ -147,7 +147,7 @@ def load(folder: str | Path | None = None) -> Catalog:
 
 
 def read_exclusions(names: str | Sequence[str], catalog: Catalog) -> frozenset[str]:
-  """Names of skills to leave out; '@FILE' stands for the names in a file, one a line. Every name is checked."""
+  """Names of skills to leave out; '@FILE' means the names in a file, one in each line. Every name is checked."""
   wanted: set[str] = set()
   for name in [names] if isinstance(names, str) else names:
     if not isinstance(name, str):

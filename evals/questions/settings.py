@@ -58,7 +58,7 @@ class Settings:
   student: dict[str, Any]
 
   def to_dict(self) -> dict[str, Any]:
-    """As plain JSON."""
+    """Returns the settings as plain JSON."""
     return dataclasses.asdict(self)
 
 
@@ -81,9 +81,9 @@ def _whole_numbers(value: object, key: str) -> tuple[int, ...]:
 
 
 def parse_ks(texts: Sequence[str]) -> list[int]:
-  """The numbers of a flag --ks=2,3; raises InputError for what is none."""
+  """Reads the numbers of a flag --ks=2,3; raises InputError for anything else."""
   if odd := [text for text in texts if not text.isdigit()]:
-    raise InputError(f'--ks={",".join(texts)}: {odd[0]!r} is no number')
+    raise InputError(f'--ks={",".join(texts)}: {odd[0]!r} is not a number')
   return [int(text) for text in texts]
 
 
@@ -102,7 +102,7 @@ def _number(value: object, key: str, low: float, high: float) -> float | None:
 
 
 def from_config(config: Mapping[str, Any]) -> Settings:
-  """Checks the plain dict of a config.
+  """Checks the plain dict of a config and returns its settings.
 
   Raises:
     InputError: a key is missing or unknown, or its value makes no sense.
