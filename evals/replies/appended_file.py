@@ -17,7 +17,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class AppendedFile:
-  """Is made with the first line; a thread brings lines to the disk."""
+  """A file that exists from its first line on; a thread brings its lines to the disk."""
 
   def __init__(self, path: Path, num_coming: int):
     """Keeps room for `num_coming` lines.

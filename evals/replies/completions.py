@@ -12,12 +12,12 @@ class Useless(Exception):
 
 
 def now() -> str:
-  """Time of a reply."""
+  """Returns the time of a reply."""
   return datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%dT%H:%M:%S.%fZ')
 
 
 def read(content: bytes, asked: str, seconds: float, hide: Callable[[str], str]) -> Reply:
-  """The reply in the body of a response.
+  """Reads the reply in the body of a response.
 
   Args:
     asked: the model's name, where the server does not say its own.

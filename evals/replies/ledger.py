@@ -129,11 +129,11 @@ class Ledger:
     return len(self._rows)
 
   def get(self, key: str) -> Row | None:
-    """The row of a key."""
+    """Returns the row of a key; None where the ledger has no reply to it."""
     return self._rows.get(key)
 
   def rows(self) -> Iterator[Row]:
-    """All rows, in an order that does not depend on the files."""
+    """Returns all rows, in an order that does not depend on the files."""
     for name in sorted(self._rows):
       yield self._rows[name]
 
@@ -211,7 +211,7 @@ def _parse(line: bytes, shared: dict) -> Row:
     sys.intern(slot['combination']), slot['generation'], sys.intern(slot['step']), slot['vote'], slot['attempt']
   )
   if place.step not in STEPS or not all(type(n) is int for n in (place.generation, place.vote, place.attempt)):
-    raise ValueError(f'slot {slot} is none of ours')
+    raise ValueError(f'slot {slot} is not one of ours')
   tokens = (int(usage['prompt_tokens']), int(usage['completion_tokens']))
   reply = Reply(
     _text(raw, 'reply'), sys.intern(raw['finish_reason']), sys.intern(raw['model_returned']),
