@@ -92,7 +92,7 @@ def _harmless(cell: str) -> str:
 
 
 def read_sheet(path: Path, grades: Grades) -> dict[Key, Marked]:
-  """What a person marked.
+  """Reads what a person marked.
 
   Raises:
     InputError: with FILE:LINE, where a row is of no text of the run, twice there, or marked with anything but 0 and 1.
