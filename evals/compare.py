@@ -54,7 +54,7 @@ def check_same_sampling(runs: Sequence[GradedRun]):
 
 
 def find(runs: Sequence[GradedRun], metric: str, settings: Sequence[str], ks: Sequence[int]) -> list[Contrast]:
-  """All contrasts between the runs in the cells asked for; raises InputError where there is none."""
+  """Returns all contrasts of the runs in the cells asked for; raises InputError where they share no combination."""
   for name, asked, there in (
     ('settings', settings, {text.setting for run in runs for text in run.texts}),
     ('ks', ks, {text.k for run in runs for text in run.texts}),

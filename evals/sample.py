@@ -4,7 +4,7 @@
     python -m evals.sample --config=configs/eval_generate.py --run=runs/gen --student=openai:MODEL --dry_run
 
 A student is a checkpoint of ours (checkpoint:W, W@step or a Hugging Face folder; no network is needed) or a model
-behind an OpenAI-compatible server (openai:MODEL; OPENAI_API_KEY, and OPENAI_BASE_URL or --base_url for a server other
+on an OpenAI-compatible server (openai:MODEL; OPENAI_API_KEY, and OPENAI_BASE_URL or --base_url for a server other
 than OpenAI's). Every reply is on disk before anything looks into it. The same command again asks only for what is
 missing; more combinations, settings, ks or generations extend the run. Then grade it, here or on another machine:
 
@@ -36,12 +36,12 @@ FLAGS = flags.FLAGS
 
 
 def missing(run: Run, requests: list[Request]) -> list[Request]:
-  """Those that the ledger has no reply to."""
+  """Returns the requests that the ledger has no reply to."""
   return [r for r in requests if waves.student_reply(run, r) is None]
 
 
 def sample(run: Run, endpoint: Endpoint) -> int:
-  """Both rounds; returns the number of requests that got no reply."""
+  """Asks both rounds; returns the number of requests that got no reply."""
   total = len(run.combinations) * run.settings.generations
   firsts, _ = waves.answer_requests(run)
   failed = ask(run, 'answers', 'answer 1', todo, endpoint) if (todo := missing(run, firsts)) else 0

@@ -40,7 +40,7 @@ def paper_yields() -> dict[int, float]:
 
 
 def to_dialog(run: Run, text: waves.Text, grade: GradedText) -> dict[str, Any]:
-  """A line that `prepare` reads."""
+  """Returns a line that `prepare` reads."""
   combination = text.combination
   said = (text.round1, text.answer1, text.round2, text.answer2)
   return {
@@ -104,7 +104,7 @@ def full_marks(
 
 
 def choose(dialogs: list[dict[str, Any]], largest: int | None, seed: int) -> list[dict[str, Any]]:
-  """At most so many, drawn without replacement; their order stays."""
+  """Draws at most so many, without replacement; their order stays."""
   if largest is None or len(dialogs) <= largest:
     return dialogs
   kept = sorted(random.Random(seed).sample(range(len(dialogs)), largest))
