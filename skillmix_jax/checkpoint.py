@@ -52,7 +52,7 @@ def parse_reference(reference: str) -> tuple[Path, int]:
   """Reads `W` or `W@step` and returns the folder and the step, the latest by default.
 
   Raises:
-    InputError: there is no such folder, or it has no such checkpoint.
+    InputError: the folder or the checkpoint does not exist.
   """
   name, _, step = reference.rpartition('@') if re.search(r'@\d+$', reference) else (reference, '', None)
   workdir = Path(name)

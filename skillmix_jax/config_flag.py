@@ -41,7 +41,7 @@ def _about_file(flag: str, reference: str, reason: BaseException) -> str:
   if argument and isinstance(reason, TypeError) and 'get_config() takes 0' in str(reason):
     return f'{where}: {path} takes no argument, leave out :{argument}'
   if isinstance(reason, AttributeError) and 'get_config' in str(reason):
-    return f'{where}: {path} is no config, it has no function get_config'
+    return f'{where}: {path} is not a config: it has no function get_config'
   if isinstance(reason, SyntaxError):
     return f'{where}: {path} is no Python file ({reason.msg}, line {reason.lineno})'
   return f'{where}: {reason if isinstance(reason, InputError) else f"{type(reason).__name__} in it, {reason}"}'

@@ -29,7 +29,7 @@ _WORKDIR = flags.DEFINE_string('workdir', '.', 'folder that checkpoints go to')
 _BILLIONS = flags.DEFINE_float(
   'billions', None, 'weights of the model, in billions: does the disk hold its checkpoints?'
 )
-_KEEP = flags.DEFINE_integer('keep', 2, 'checkpoint.keep of the run', lower_bound=1)
+_KEEP = flags.DEFINE_integer('keep', 2, 'how many checkpoints the run keeps: its checkpoint.keep', lower_bound=1)
 
 
 def verdicts(processes: int | None, devices: int | None, folder: Path) -> Iterator[tuple[bool, str]]:

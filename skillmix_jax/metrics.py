@@ -136,7 +136,7 @@ class Report:
 
 
 def read_rows(path: Path, say: bool = False) -> list[dict]:
-  """Rows of a metrics.jsonl; what is no row is left out: a last line that a kill cut short, a damaged one.
+  """Returns the rows of a metrics.jsonl; other lines are left out: a last line that a kill cut short, a damaged one.
 
   `say`: name damaged lines on stderr.
   """

@@ -263,7 +263,7 @@ def main():
 
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'the experiment, for example configs/llama13b.py')
-_TARGET = flags.DEFINE_string('target', None, 'for example 4xH100, 1xH200, v5p-16, v5e-32')
+_TARGET = flags.DEFINE_string('target', None, 'hardware to plan for, for example 4xH100, 1xH200, v5p-16, v5e-32')
 _JSON = flags.DEFINE_string('json', None, 'file to write the answer to, for programs')
 
 if __name__ == '__main__':

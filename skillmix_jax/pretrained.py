@@ -25,7 +25,7 @@ OURS = ('checkpoints', 'runs')  # folders of this project: 'checkpoints/x' is ne
 
 
 class Source(NamedTuple):
-  """Weights that are there, and what belongs to them."""
+  """Weights that exist, and what belongs to them."""
 
   config: Config
   data_identity: dict[str, Any]  # template and tokenizer that they were made for, as in W/config.json
@@ -39,7 +39,7 @@ def open_source(reference: str) -> Source:
   """Opens `W`, `W@step`, a Hugging Face folder or `ORG/NAME`, a Hub repository, which is downloaded.
 
   Raises:
-    InputError: nothing usable is there.
+    InputError: there are no usable weights.
   """
   folder = Path(reference)
   if _is_hub_id(reference) or ((folder / 'config.json').is_file() and not (folder / FOLDER).is_dir()):

@@ -239,7 +239,7 @@ def open_data(path: str | os.PathLike) -> Data:
   """Opens a folder that `prepare` wrote.
 
   Raises:
-    InputError: nothing is there, or it is damaged; the message names the command that makes it.
+    InputError: the folder is missing or damaged; the message names the command that makes it.
   """
   path = pathlib.Path(path)
   return Data(path, *manifest.read(path))
