@@ -81,6 +81,6 @@ if __name__ == '__main__':
   flags.DEFINE_string('run', None, 'folder of the run')
   flags.DEFINE_string('out', None, 'the sheet to write')
   flags.DEFINE_list('sheets', [], 'filled sheets, one per person')
-  flags.DEFINE_integer('n', 100, 'how many texts', lower_bound=1)
-  flags.DEFINE_integer('seed', 0, 'of the draw and of the intervals')
+  flags.DEFINE_integer('n', 100, 'how many texts to draw', lower_bound=1)
+  flags.DEFINE_integer('seed', 0, 'seed of the draw and of the intervals')
   command.run(main)

@@ -78,7 +78,7 @@ def check_settings(run: Run, asked: Sequence[str]):
   if held_out:
     others = [name for name in present if name not in held_out] or ['NAMES']
     raise InputError(
-      f'{run.path} has texts of {" and ".join(held_out)}, which are there to test on: say which to train on with '
+      f'{run.path} has texts of {" and ".join(held_out)}, which are for testing: say which settings to train on with '
       f'--settings={",".join(others)}, or begin a run with configs/eval_generate.py'
     )
 
@@ -114,10 +114,10 @@ def choose(dialogs: list[dict[str, Any]], largest: int | None, seed: int) -> lis
 def _define_flags():
   flags.DEFINE_string('run', None, 'folder of a graded run')
   flags.DEFINE_string('out', None, 'JSONL file to write')
-  flags.DEFINE_list('settings', [], 'only dialogs of these; default: all, if none of them is held out')
+  flags.DEFINE_list('settings', [], 'only dialogs of these settings; default: all, if none of them is held out')
   flags.DEFINE_list('ks', [], 'only dialogs of these numbers of skills; default: all')
   flags.DEFINE_integer('max', None, 'at most so many, drawn at random', lower_bound=1)
-  flags.DEFINE_integer('seed', 0, 'of that draw')
+  flags.DEFINE_integer('seed', 0, 'seed of the draw for --max')
 
 
 def main():

@@ -24,10 +24,10 @@ class Plan:
 
   Attributes:
     path: of the folder.
-    run: as evals.sample would open it, with the replies that are there.
+    run: as evals.sample would open it, with the replies that it has.
     arguments: of evals.sample, beside --run and --student.
     student, grader: as the command line names them; None: not chosen yet.
-    texts: that are there.
+    texts: the number of texts that exist.
     settled: whether the folder was last sampled with these arguments.
     notes: what is odd about it.
   """
@@ -107,7 +107,7 @@ def plan_run(
   grader: str | None,
   source: Path | None = None,
 ) -> Plan:
-  """Looks at a run's folder; a copy has the answers of `source` as long as its own folder is not there."""
+  """Looks at a run's folder; a copy has the answers of `source` as long as it has no folder of its own."""
   default = from_config(importlib.import_module(f'configs.{config}').get_config().to_dict())
   wanted, who, notes, settled = dataclasses.replace(default, **overrides), Student('', '', {}), [], False
   is_there = (path / 'config.json').is_file()

@@ -148,6 +148,6 @@ def common_skills_step(place: Place) -> Step:
   """Returns the step that only the paper's authors can make: the list of skills that RedPajama has often."""
   notes = (
     'names of skills that occur in at least 5 % of RedPajama, one a line; the paper does not print them',
-    'until it is there the numbers below are those of all skills',
+    'until it exists the numbers below are those of all skills',
   )
   return Step(f'{COMMON.format(data=place.data)}: a list of your own', (), notes=notes)

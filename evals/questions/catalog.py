@@ -221,7 +221,7 @@ def _skills(path: Path, record: dict) -> tuple[Skill, ...]:
       raise InputError(f'{where}: "table" is {skill.table!r}; it must be "train" or "held_out"')
     criterion = skill.name.strip().lower()  # as the rubric prints it: two equal ones could not be told apart
     if criterion in seen:
-      raise InputError(f'{where}: the name is there twice, first as {seen[criterion]!r}')
+      raise InputError(f'{where}: the name occurs twice, first as {seen[criterion]!r}')
     seen[criterion] = skill.name
     skills.append(skill)
   return tuple(skills)
@@ -238,7 +238,7 @@ def _topics(path: Path) -> dict[str, tuple[str, ...]]:
       if not isinstance(name, str) or not name.strip():
         raise InputError(f'{path}: topic {number} of "{half}" is {name!r}, not a text')
       if name in names[: number - 1]:
-        raise InputError(f'{path}: topic {name!r} is there twice in "{half}"')
+        raise InputError(f'{path}: topic {name!r} occurs twice in "{half}"')
     topics[half] = tuple(names)
   return topics
 

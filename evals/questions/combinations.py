@@ -82,7 +82,7 @@ def read(path: str | Path, catalog: Catalog) -> list[Combination]:
     try:
       combination = _parse(record, catalog)
       if combination.id in found:
-        raise InputError(f'id {combination.id!r} is there twice')
+        raise InputError(f'id {combination.id!r} occurs twice')
     except InputError as error:
       raise InputError(f'{where}: {error}') from None
     found[combination.id] = combination

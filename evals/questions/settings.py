@@ -33,7 +33,7 @@ class Settings:
     exclude_skills: names, or '@FILE' with one a line.
     split: how skills are divided into train and held-out: 'category' (the paper's method) or 'table'.
     length: whose point the length is: 'count' (our counter) or 'grader'.
-    name_filter: a skill whose name is said aloud earns nothing.
+    name_filter: a skill whose name is in the text earns nothing.
     grading_prompt: which template of the catalog the grader gets.
     paper_row: which row of the paper's tables this student is, for example 'LLaMA-2-13B-Chat D(1,2)'; empty: none.
     seed: of combinations and noise.

@@ -26,7 +26,7 @@ class AppendedFile:
     has told the first, so that no more are asked for.
 
     Raises:
-      InputError: there is no such room.
+      InputError: the disk has not so much room.
     """
     self._path = path
     self._file: int | None = None

@@ -25,7 +25,7 @@ def read(content: bytes, asked: str, seconds: float, hide: Callable[[str], str])
     hide: takes the key out of a text: some servers repeat what they were sent.
 
   Raises:
-    Useless: there is no completion in it.
+    Useless: the body has no completion.
   """
   try:
     body = json.loads(content)

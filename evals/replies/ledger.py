@@ -114,10 +114,10 @@ class Ledger:
   """All replies of a run, by key."""
 
   def __init__(self, folder: Path):
-    """Reads `folder`/*.jsonl; a folder that is not there is empty.
+    """Reads `folder`/*.jsonl; a missing folder counts as empty.
 
     Raises:
-      InputError: a line is no row; the message starts with FILE:LINE.
+      InputError: a line is not a row; the message starts with FILE:LINE.
     """
     self._folder = folder
     self._rows: dict[str, Row] = {}
@@ -204,7 +204,7 @@ def _reason(error: Exception) -> str:
 
 
 def _parse(line: bytes, shared: dict) -> Row:
-  """Raises ValueError, TypeError, KeyError or AttributeError for a line that is no row."""
+  """Raises ValueError, TypeError, KeyError or AttributeError for a line that is not a row."""
   raw = json.loads(line.decode())
   slot, usage, params = raw['slot'], raw['usage'], raw['params']
   place = Slot(

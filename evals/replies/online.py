@@ -3,7 +3,7 @@
 The SDK retries 429, 5xx, timeouts and cut connections. What is added here: replies with status 200 that hold no
 completion are asked for again; errors that every further request would meet end the whole call, in which case nothing
 new is sent, what is in flight is waited for, and the message says what to do; the key appears in none of them, nor in
-a reply. An attempt that was too slow is followed by a more patient one, and whatever is asked again is said.
+a reply. An attempt that was too slow is followed by a more patient one, and a line says what is asked again.
 """
 
 import asyncio

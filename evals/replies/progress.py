@@ -1,4 +1,4 @@
-"""How far a wave is: a bar on a terminal, plain lines in a batch log; silence is said in both."""
+"""How far a wave is: a bar on a terminal, plain lines in a batch log; both say when nothing comes."""
 
 import sys
 import threading

@@ -123,7 +123,7 @@ def _check_empty(path: Path):
 
 
 def _make(run: Run):
-  """Puts the files of a run that has no replies in place, config.json last: without it the folder is no run.
+  """Puts the files of a run that has no replies in place, config.json last: without it the folder is not a run.
 
   As long as RUN/.making exists, whatever else is there was put there by this function and may be replaced.
   """
