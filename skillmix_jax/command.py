@@ -25,7 +25,7 @@ def _fail(message: object):
 
 
 def _without_repr(error: Exception) -> str:
-  """What an error about a flag says, without what only Python's users can read."""
+  """Returns what an error about a flag says, without what only users of Python can read."""
   text = str(error)
   if isinstance(error, KeyError):
     text = str(error.args[0])

@@ -75,7 +75,7 @@ def read(folders: Sequence[Path]) -> list[Run]:
   """The runs in some workdirs.
 
   Raises:
-    InputError: one is no workdir, or has reported nothing yet; they are too many to be told apart.
+    InputError: a folder is not a workdir, or has reported nothing yet; there are too many to tell apart.
   """
   if len(folders) > len(COLOURS):
     raise InputError(

@@ -29,11 +29,11 @@ _WORKDIR = flags.DEFINE_string('workdir', '.', 'folder that checkpoints go to')
 _BILLIONS = flags.DEFINE_float(
   'billions', None, 'weights of the model, in billions: does the disk hold its checkpoints?'
 )
-_KEEP = flags.DEFINE_integer('keep', 2, 'checkpoint.keep of the run', lower_bound=1)
+_KEEP = flags.DEFINE_integer('keep', 2, 'how many checkpoints the run keeps: its checkpoint.keep', lower_bound=1)
 
 
 def verdicts(processes: int | None, devices: int | None, folder: Path) -> Iterator[tuple[bool, str]]:
-  """(is it well, what was found)."""
+  """Yields (is it well, what was seen) for everything that is looked at."""
   yield True, ' '.join(f'{name} {importlib.metadata.version(name)}' for name in PACKAGES)
   seen, here = jax.devices(), jax.local_devices()
   yield processes in (None, jax.process_count()), f'{jax.process_count()} processes, expected {processes or "any"}'
@@ -68,7 +68,7 @@ def verdicts(processes: int | None, devices: int | None, folder: Path) -> Iterat
 def main() -> int:
   folder = Path(_WORKDIR.value)
   if not folder.is_dir():
-    raise InputError(f'--workdir={folder} is no folder')
+    raise InputError(f'--workdir={folder} is not a folder')
   fraction = traps.memory_fraction(os.environ)
   if not fraction[0]:
     del os.environ[memory.DEPRECATED]  # so that the rest can be seen

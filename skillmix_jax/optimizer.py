@@ -46,7 +46,7 @@ class Optimizer:
     if self.warmup_steps < 0:
       raise InputError(f'optimizer.warmup_steps={self.warmup_steps} must not be negative')
     if not (0 <= self.b1 < 1 and 0 <= self.b2 < 1 and self.eps > 0):
-      raise InputError(f'optimizer.b1={self.b1}, b2={self.b2} must lie in [0, 1) and eps={self.eps} above 0')
+      raise InputError(f'optimizer.b1={self.b1}, b2={self.b2} must be in [0, 1) and eps={self.eps} above 0')
     if self.clip is not None and not self.clip > 0:
       raise InputError(f'optimizer.clip={self.clip} must be above 0, or None')
 

@@ -149,7 +149,7 @@ def _add_shares(counts: dict[str, dict], shares: Mapping[str, float], documents:
 
 def _check_out(out: pathlib.Path, part: pathlib.Path):
   if out.exists() and not (out / 'manifest.json').is_file() and (not out.is_dir() or any(out.iterdir())):
-    raise InputError(f'--out={out} exists and is no output of prepare: give another folder, or remove it')
+    raise InputError(f'--out={out} exists and is not an output of prepare: give another folder, or remove it')
   try:
     shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
     part.mkdir(parents=True)
@@ -227,9 +227,9 @@ if __name__ == '__main__':
   flags.DEFINE_integer(
     'rows', 0, 'stop at so many text rows, in equal shares from the text sources; 0: all', lower_bound=0
   )
-  flags.DEFINE_list('shares', [], 'of --rows by source instead of equal ones, for example code:1,wet:3')
+  flags.DEFINE_list('shares', [], 'shares of --rows by source instead of equal ones, for example code:1,wet:3')
   flags.DEFINE_list('languages', [], 'keep WET pages in one of these (eng,deu,...); default: all')
   flags.DEFINE_float('max_cut', 0.5, 'largest share of dialogs whose answer may be cut', lower_bound=0, upper_bound=1)
-  flags.DEFINE_boolean('drop_cut', False, 'leave out dialogs with an answer that lies wholly after --length')
+  flags.DEFINE_boolean('drop_cut', False, 'leave out dialogs with an answer that is wholly after --length')
   flags.DEFINE_float('held_out', 0.01, 'share of documents and dialogs to hold out', lower_bound=0, upper_bound=1)
   command.run(main)

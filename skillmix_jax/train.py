@@ -6,8 +6,8 @@
 The same command again continues where the run stopped, with exactly the steps that it would have taken. SIGTERM
 saves and exits with code 85, Ctrl-C saves and exits with code 130 (a second one ends at once): run the same command
 again. Any key of the config can be set on the command line (--config.steps=20); configs/common.py lists them with
-their meaning. A run starts from the first of these that is there: its own workdir, the weights that model.init_from
-names, random weights. A checkpoint that is damaged is said, and the one before it is used.
+their meaning. A run starts from the first of these that exists: its own workdir, the weights that model.init_from
+names, random weights. If a checkpoint is damaged, a line says so and the one before it is used.
 
 Writes into the workdir (default runs/<config>): config.json, run.json, tokenizer/, metrics.jsonl, TensorBoard
 events, checkpoints/<step>/{params,opt}, compile_cache/; every config.sample_every steps also samples/<step>.jsonl,

@@ -159,7 +159,7 @@ if __name__ == '__main__':
   flags.DEFINE_string('data', None, 'folder that prepare wrote')
   flags.DEFINE_integer('rows', 3, 'how many dialog rows and how many text rows to show', lower_bound=0)
   flags.DEFINE_string('id', None, 'show the dialog of this id in place of the first rows')
-  flags.DEFINE_integer('seed', 0, 'of the order of the rows')
+  flags.DEFINE_integer('seed', 0, 'seed of the order of the rows')
   flags.DEFINE_boolean('packing', False, 'the batch that training with data.packing=True sees: dialogs share rows')
   flags.DEFINE_string('html', None, 'page to write, with the whole batch as a map and whole rows')
   command.run(main)

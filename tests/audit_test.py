@@ -211,7 +211,7 @@ def _edited(run, tmp_path, edit):
     (lambda lines: lines[2].__setitem__(6, '0.5'), "skill1 is '0.5'"),
     (lambda lines: lines[2].__setitem__(0, 'nowhere/1'), "no marked text 'nowhere/1'"),
     (lambda lines: lines[2].__setitem__(0, 'nowhere'), "no marked text 'nowhere'"),
-    (lambda lines: lines[2].__setitem__(0, lines[1][0]), 'is there twice'),
+    (lambda lines: lines[2].__setitem__(0, lines[1][0]), 'occurs twice'),
     (lambda lines: lines[0].__setitem__(0, 'name'), "column 'id' is missing"),
   ],
 )

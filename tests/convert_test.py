@@ -179,7 +179,7 @@ def test_a_full_disk_and_a_taken_place_are_found_first(tmp_path, monkeypatch, sm
       convert.to_hf(str(small_run), out, 'float32', None)
     with pytest.raises(InputError, match='exists: give another folder'):
       convert.from_hf(str(small_hf), out, None)
-  with pytest.raises(InputError, match='is no folder'):
+  with pytest.raises(InputError, match='is not a folder'):
     convert.from_hf(str(small_hf), small_hf / 'config.json' / 'run', None)
   usage = shutil.disk_usage(tmp_path)._replace(free=1000)
   monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage)
@@ -275,7 +275,7 @@ def test_bad_input_is_one_line_and_exit_code_2_and_leaves_nothing(tmp_path, smal
     'is a pickle': [f'--from_hf={copies["pickle"]}', f'--checkpoint={out}'],
     'rope scaling': [f'--from_hf={copies["scaled"]}', f'--checkpoint={out}'],
     'not in the cache': ['--from_hf=some-org/some-model', f'--checkpoint={out}'],
-    'is no folder': ['--from_hf=/no/such/folder', f'--checkpoint={out}'],
+    'is neither a folder': ['--from_hf=/no/such/folder', f'--checkpoint={out}'],
     'give --checkpoint': [f'--from_hf={small_hf}'],
     'no checkpoint of step 7': [f'--checkpoint={small_run}@7', f'--to_hf={out}'],
     '--dtype belongs to --to_hf': [f'--from_hf={small_hf}', f'--checkpoint={out}', '--dtype=bfloat16'],

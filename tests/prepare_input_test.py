@@ -35,7 +35,7 @@ def _roles(*roles):
     (_lines(GOOD)[:-3] + b'\xff"}\n', 'bad.jsonl:1: not valid UTF-8'),
     (_lines(GOOD, r'{"messages": [{"role": "user", "content": "\ud800"}]}'), 'bad.jsonl:2: not valid UTF-8'),
     (_lines(GOOD, '', {'id': 'b'}), "bad.jsonl:3: 'messages' must be a list"),
-    (_lines(GOOD, _roles('assistant', 'user')), "bad.jsonl:2: message 1 has role 'assistant' where 'user' must stand"),
+    (_lines(GOOD, _roles('assistant', 'user')), "bad.jsonl:2: message 1 has role 'assistant' where 'user' is expected"),
     (_lines(_roles('user', 'robot')), "bad.jsonl:1: message 2 has role 'robot'"),
     (_lines(_roles('user')), "bad.jsonl:1: the last message has role 'user'"),
     (_lines({'messages': [GOOD['messages'][0], {'role': 'assistant', 'content': ' '}]}), 'the answer is empty'),

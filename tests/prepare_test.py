@@ -242,7 +242,7 @@ def test_only_an_earlier_output_is_replaced(inputs, tmp_path):
   text = only(text=[str(inputs / 'text.jsonl')])
   (tmp_path / 'mine').mkdir()
   (tmp_path / 'mine' / 'thesis.tex').write_text('x')
-  with pytest.raises(InputError, match='no output of prepare'):
+  with pytest.raises(InputError, match='not an output of prepare'):
     make_data(inputs, tmp_path / 'mine', **text)
   assert [path.name for path in (tmp_path / 'mine').iterdir()] == ['thesis.tex']
   make_data(inputs, tmp_path / 'd')

@@ -196,9 +196,9 @@ BAD_PROMPTS = {
   'not JSON': ('{"id": "a", "messages"\n', 'p.jsonl:1: not JSON'),
   'empty': ('', 'p.jsonl is empty'),
   'no id': (json.dumps({'messages': [user('hi')]}) + '\n', "p.jsonl:1: 'id' must be a text"),
-  'twice': ((json.dumps({'id': 'a', 'messages': [user('hi')]}) + '\n') * 2, "p.jsonl:2: id 'a' stands at"),
+  'twice': ((json.dumps({'id': 'a', 'messages': [user('hi')]}) + '\n') * 2, "p.jsonl:2: id 'a' is already used at"),
   'prompt': (json.dumps({'id': 'a', 'prompt': 'hi'}) + '\n', "p.jsonl:1: no 'messages', only id, prompt; a prompt is"),
-  'order': (json.dumps({'id': 'a', 'messages': [user('hi'), user('ho')]}) + '\n', "'assistant' must stand"),
+  'order': (json.dumps({'id': 'a', 'messages': [user('hi'), user('ho')]}) + '\n', "'assistant' is expected"),
   'too long': (json.dumps({'id': 'a', 'messages': [user('moon ' * 90)]}) + '\n', "prompt 'a' has "),
 }
 

@@ -219,7 +219,7 @@ def _hole(batch, row):
     (_no_bos, 'every dialog starts with BOS'),
     (_across_segments, 'no weight across the end of a segment'),
     (_half_a_weight, 'weights are 0 or 1'),
-    (_hole, 'padding stands at the end of a row'),
+    (_hole, 'padding is at the end of a row'),
   ],
 )
 def test_a_broken_batch_is_caught_in_its_row(data, plant, check):

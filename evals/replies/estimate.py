@@ -31,11 +31,11 @@ class Estimate:
     return Estimate(*(a + b for a, b in zip(mine, theirs)))
 
   def cost(self, prices: Prices | None) -> float | None:
-    """Dollars; None where the price is not known."""
+    """Returns dollars; None where the price is not known."""
     return dollars(prices, self.prompt_tokens, self.completion_tokens)
 
   def describe(self, prices: Prices | None, concurrency: int) -> str:
-    """One line."""
+    """Describes the estimate in one line."""
     minutes = self.seconds / concurrency / 60
     return (
       f'{self.requests:,} requests, about {self.prompt_tokens:,} + {self.completion_tokens:,} tokens, '
@@ -44,12 +44,12 @@ class Estimate:
 
 
 def tokens(text: str) -> int:
-  """Of English text, roughly."""
+  """Guesses the number of tokens of English text."""
   return round(len(text) / CHARACTERS_A_TOKEN)
 
 
 def estimate(requests: Sequence[Request]) -> Estimate:
-  """Of requests whose prompts are known (an answer that is not there yet has the length of a usual one)."""
+  """Estimates requests whose prompts are known; an answer that does not exist yet gets a usual length."""
   return Estimate(
     len(requests),
     sum(tokens(message['content']) for request in requests for message in request.messages),
@@ -63,7 +63,7 @@ def _stand_in(num_tokens: int) -> str:
 
 
 def estimate_sampling(run: Run) -> Estimate:
-  """What the student will still be asked; an answer 1 that is not there yet has a usual length."""
+  """Estimates what the student will still be asked; an answer 1 that does not exist yet gets a usual length."""
   requests = []
   for combination in run.combinations:
     for generation in range(1, run.settings.generations + 1):

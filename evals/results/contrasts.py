@@ -57,7 +57,7 @@ def values(run: GradedRun, metric: str) -> dict[tuple, float]:
 
 
 def _test(a: np.ndarray, b: np.ndarray) -> tuple[Interval, float]:
-  """(interval of a - b, p)."""
+  """Returns (interval of a - b, p)."""
   if len(a) < 2:
     return Interval(-1.0, 1.0), 1.0
   if np.all(np.isin(a, (0, 1))) and np.all(np.isin(b, (0, 1))):

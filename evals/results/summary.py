@@ -133,7 +133,7 @@ class RunMetrics:
 
 
 def count_spent(run: Run) -> Spent:
-  """From every reply of the ledger; our own checkpoints and exact graders cost nothing."""
+  """Counts every reply of the ledger; our own checkpoints and exact graders cost nothing."""
   num_requests = num_prompt = num_completion = 0
   cost, known, times = 0.0, True, []
   for row in run.ledger.rows():

@@ -13,7 +13,7 @@ WIDTH = 18
 
 
 def with_interval(estimate: Estimate | None) -> str:
-  """'.87 [.79, .92]'."""
+  """Writes '.87 [.79, .92]'."""
   if estimate is None:
     return '-'
   return f'{share(estimate.mean)} [{share(estimate.ci95.low)}, {share(estimate.ci95.high)}]'
@@ -44,7 +44,7 @@ def print_cells(cells: Iterable[Cell], model: str | None, row: str | None):
 
 
 def print_run(name: str, metrics: RunMetrics, paper_row: str):
-  """Everything about one run."""
+  """Prints everything about one run."""
   model, row = paper_tables.parse_row(paper_row)
   print(f'\n{name}: {metrics.student}, graded by {metrics.grader or "nobody yet"}; 95 % intervals in brackets')
   missing = sum(cell.missing for cell in metrics.cells)

@@ -105,7 +105,7 @@ def check_messages(messages: Any, last: str):
   for number, (role, wanted) in enumerate(zip(turns, expected), offset + 1):
     if role != wanted:
       raise InputError(
-        f'message {number} has role {role!r} where {wanted!r} must stand (user and assistant take turns)'
+        f'message {number} has role {role!r} where {wanted!r} is expected (user and assistant take turns)'
       )
   if not turns or turns[-1] != last:
     raise InputError(f'the last message has role {roles[-1]!r}; it must be {last!r}')

@@ -53,7 +53,7 @@ class Cuts:
     return True
 
   def check(self, max_cut: float):
-    """Raises InputError if too much is lost."""
+    """Raises InputError where too much of the dialogs is lost."""
     if self._lost:
       raise InputError(
         f'{self._lost[0]}: --length={self.length} leaves nothing of an answer, in this and {len(self._lost) - 1} other '
@@ -92,7 +92,7 @@ class Source:
     return self._writers[split].num_records
 
   def close(self) -> dict[str, int]:
-    """Finishes the files; returns the counts."""
+    """Finishes the files and returns the counts."""
     for writer in self._writers.values():
       writer.close()
     return {**{f'{split}_rows': self.rows(split) for split in records.SPLITS}, **self.counts}
@@ -163,7 +163,7 @@ class TextSource(Source):
     self._left: dict[str, list[int]] = {split: [] for split in records.SPLITS}
 
   def pull(self, max_rows: float) -> int | None:
-    """Takes one document, writes at most `max_rows` training rows; returns its tokens, None at the end."""
+    """Takes one document and writes at most `max_rows` training rows; returns its number of tokens, None at the end."""
     text, ids = next(self._documents, (None, ()))
     if text is None:
       return None
@@ -185,7 +185,7 @@ class TextSource(Source):
 
 
 def _tokenised(documents: Iterator[str], encoder: Tokenizer) -> Iterator[tuple[str, list[int]]]:
-  """Each document with its ids; reads some ahead, so that all cores tokenise."""
+  """Yields each document with its ids; reads some ahead, so that all cores tokenise."""
   block: list[str] = []
   size = 0
   for text in documents:

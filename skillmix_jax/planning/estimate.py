@@ -37,7 +37,7 @@ class Run:
 
   @property
   def tokens(self) -> float:
-    """Positions that a device works on at a time."""
+    """Counts the positions that a device works on at a time."""
     return self.rows * self.length / (self.data * self.fsdp * self.accumulation)
 
 
