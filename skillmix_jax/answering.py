@@ -142,8 +142,10 @@ class Model:
     if self._sampler is None:
       cfg, mesh = self.config, self._mesh
       with jax.set_mesh(mesh):
-        matrices = lambda x: jax.ShapeDtypeStruct(x.shape, cfg.dtype if x.ndim > 2 else x.dtype, sharding=x.sharding)
-        like = jax.tree.map(matrices, decoder.abstract(cfg))
+        dtype = lambda weight: 'float32' if weight.kind == 'norm' else cfg.dtype
+        read = lambda x, weight: jax.ShapeDtypeStruct(x.shape, dtype(weight), sharding=x.sharding)
+        like = decoder.abstract(cfg)
+        like = jax.tree.map(read, like, decoder.describe(like))
         params = self._source.load(like, mesh)
       self._sampler = Sampler(params, cfg, mesh, self._encoder.eos_id, consume=True)
     return self._sampler
