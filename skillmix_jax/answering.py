@@ -16,6 +16,7 @@ from skillmix_jax import compile_cache, files
 from skillmix_jax.batches import Prompt, decode_mesh, fitting_batch_size, free_bytes
 from skillmix_jax.data import chat, tokenizer
 from skillmix_jax.data.records import Data
+from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.decode import Sampler, check_numbers, check_prompts
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import initialize_distributed, on_main_process
@@ -66,8 +67,8 @@ class Model:
     self._source = open_source(checkpoint)
     self.fingerprint = fingerprint(self._source)
     self._template = template or self._source.data_identity['template']['name']
-    if self._template not in chat.TEMPLATES:
-      raise InputError(f'template={self._template!r} is not one of {", ".join(chat.TEMPLATES)}')
+    if self._template not in TEMPLATES:
+      raise InputError(f'template={self._template!r} is not one of {", ".join(TEMPLATES)}')
     self._encoder = tokenizer.load(self._source.tokenizer)
     self.batch_size = batch_size
     self._sampler: Sampler | None = None
