@@ -143,8 +143,7 @@ class Model:
     if self._sampler is None:
       cfg, mesh = self.config, self._mesh
       with jax.set_mesh(mesh):
-        dtype = lambda weight: 'float32' if weight.kind == 'norm' else cfg.dtype
-        read = lambda x, weight: jax.ShapeDtypeStruct(x.shape, dtype(weight), sharding=x.sharding)
+        read = lambda x, weight: jax.ShapeDtypeStruct(x.shape, weight.copied_as(cfg.dtype), sharding=x.sharding)
         like = decoder.abstract(cfg)
         like = jax.tree.map(read, like, decoder.describe(like))
         params = self._source.load(like, mesh)

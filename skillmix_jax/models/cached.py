@@ -50,7 +50,7 @@ def copy_weights(params: Decoder, cfg: Config, mesh: jax.sharding.Mesh, consume:
     return jax.device_put(x, jax.NamedSharding(mesh, x.sharding.spec if dims is None else dims))
 
   def store(weight: Weight, x):
-    x = x if weight.kind == 'norm' else x.astype(cfg.dtype)
+    x = x.astype(weight.copied_as(cfg.dtype))
     return x.T if weight.kind == 'matrix' else x
 
   with jax.set_mesh(source.mesh):

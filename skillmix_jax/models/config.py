@@ -30,6 +30,10 @@ class Weight:
     """How many numbers it is."""
     return math.prod(self.shape)
 
+  def copied_as(self, dtype: str) -> str:
+    """The dtype of a copy that decodes in `dtype`: a norm stays in float32, as everything is that trains."""
+    return 'float32' if self.kind == 'norm' else dtype
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
