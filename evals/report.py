@@ -17,7 +17,7 @@ from pathlib import Path
 
 from absl import flags
 
-from evals import files, graders
+from evals import graders
 from evals.files import write_json, write_jsonl
 from evals.page.view import Exchange, RunView
 from evals.questions import paper_tables
@@ -32,7 +32,7 @@ from evals.results.summary import RunMetrics, summarize
 from evals.results.training_data import TrainingData
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
-from skillmix_jax.files import output_file
+from skillmix_jax.files import output_file, write_text
 
 FLAGS = flags.FLAGS
 
@@ -122,7 +122,7 @@ def main():
     audits = [Audit.from_json(json.loads(file.read_text())) for file in files_of_people if file.is_file()]
     views = [to_view(report, found) for report in reports]
     html = page.render(views, paper_tables.results(), title='SKILL-MIX', audits=audits)
-    files.write_text(out, html)
+    write_text(out, html)
     print(f'{out}: {out.stat().st_size / 1e6:.1f} MB')
 
 

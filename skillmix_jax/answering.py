@@ -16,6 +16,7 @@ from skillmix_jax import compile_cache, files
 from skillmix_jax.batches import Prompt, decode_mesh, fitting_batch_size, free_bytes
 from skillmix_jax.data import chat, tokenizer
 from skillmix_jax.data.records import Data
+from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.decode import Sampler, check_numbers, check_prompts
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import initialize_distributed, on_main_process
@@ -66,8 +67,8 @@ class Model:
     self._source = open_source(checkpoint)
     self.fingerprint = fingerprint(self._source)
     self._template = template or self._source.data_identity['template']['name']
-    if self._template not in chat.TEMPLATES:
-      raise InputError(f'template={self._template!r} is not one of {", ".join(chat.TEMPLATES)}')
+    if self._template not in TEMPLATES:
+      raise InputError(f'template={self._template!r} is not one of {", ".join(TEMPLATES)}')
     self._encoder = tokenizer.load(self._source.tokenizer)
     self.batch_size = batch_size
     self._sampler: Sampler | None = None
@@ -143,8 +144,9 @@ class Model:
     if self._sampler is None:
       cfg, mesh = self.config, self._mesh
       with jax.set_mesh(mesh):
-        matrices = lambda x: jax.ShapeDtypeStruct(x.shape, cfg.dtype if x.ndim > 2 else x.dtype, sharding=x.sharding)
-        like = jax.tree.map(matrices, decoder.abstract(cfg))
+        read = lambda x, weight: jax.ShapeDtypeStruct(x.shape, weight.copied_as(cfg.dtype), sharding=x.sharding)
+        like = decoder.abstract(cfg)
+        like = jax.tree.map(read, like, decoder.describe(like))
         params = self._source.load(like, mesh)
       self._sampler = Sampler(params, cfg, mesh, self._encoder.eos_id, consume=True)
     return self._sampler

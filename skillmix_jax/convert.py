@@ -27,7 +27,8 @@ from absl import flags
 
 from skillmix_jax import command, memory, model_card, workdir
 from skillmix_jax.checkpoint import load_params, parse_reference, save_params
-from skillmix_jax.data import chat, tokenizer, tokenizer_export
+from skillmix_jax.data import tokenizer, tokenizer_export
+from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import make_mesh
 from skillmix_jax.models import decoder, hf
@@ -136,5 +137,5 @@ if __name__ == '__main__':
   flags.DEFINE_string('to_hf', None, 'folder to write for Hugging Face')
   flags.DEFINE_string('checkpoint', None, 'workdir: written with --from_hf, read (W or W@step) with --to_hf')
   flags.DEFINE_enum('dtype', 'bfloat16', DTYPES, 'of the weights that --to_hf writes')
-  flags.DEFINE_enum('template', None, sorted(chat.TEMPLATES), 'chat template, if not that of the model or the run')
+  flags.DEFINE_enum('template', None, sorted(TEMPLATES), 'chat template, if not that of the model or the run')
   command.run(main)

@@ -1,6 +1,7 @@
 """Files that appear when they are complete: what was there before stays until then."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from skillmix_jax.errors import InputError
@@ -8,9 +9,15 @@ from skillmix_jax.errors import InputError
 
 def write_text(path: Path, text: str):
   """Replaces a file; on a full disk the old one stays and nothing is left beside it."""
+  write_pieces(path, [text])
+
+
+def write_pieces(path: Path, pieces: Iterable[str]):
+  """The same for a text that need not be in memory as a whole."""
   temporary = Path(f'{path}.partial')
   try:
-    temporary.write_text(text, encoding='utf-8')
+    with temporary.open('w', encoding='utf-8', newline='\n') as file:
+      file.writelines(pieces)
     os.replace(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)

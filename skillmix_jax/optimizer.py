@@ -9,6 +9,7 @@ from jax.sharding import PartitionSpec as P
 from optax.contrib import MuonDimensionNumbers, muon
 
 from skillmix_jax.errors import InputError
+from skillmix_jax.models.decoder import Decoder, name_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,9 +77,13 @@ class Optimizer:
     return update if self.clip is None else optax.chain(optax.clip_by_global_norm(self.clip), update)
 
 
-def _block_matrices(params):
+def _block_matrices(params: Decoder):
   """Muon takes the stacked matrices [layers, in, out] of the blocks; None leaves a weight to Adam."""
-  return jax.tree.map(lambda w: MuonDimensionNumbers(1, 2) if w.ndim == 3 else None, params)
+  numbers = {
+    f'blocks.{name}': MuonDimensionNumbers(1, 2)
+    for name, weight in params.cfg.block_weights.items() if weight.kind == 'matrix'
+  }  # fmt: skip
+  return jax.tree_util.tree_map_with_path(lambda path, _: numbers.get(name_of(path)), params)
 
 
 def _on_whole_matrices(tx: optax.GradientTransformation) -> optax.GradientTransformation:

@@ -27,6 +27,7 @@ from rich.console import Console
 
 from skillmix_jax import command, data_summary
 from skillmix_jax.data import chat, manifest, records, rows, sources, tokenizer
+from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
 from skillmix_jax.lock import hold
 from skillmix_jax.progress import Preparing
@@ -221,7 +222,7 @@ if __name__ == '__main__':
   flags.DEFINE_string('wet', '', 'pattern of Common Crawl WET files')
   flags.DEFINE_list('text', [], 'JSONL files of {"text": ...} and tfds:NAME:SPLIT, with commas between them')
   flags.DEFINE_string('tokenizer', None, 'folder with tokenizer.model or tokenizer.json')
-  flags.DEFINE_enum('template', None, sorted(chat.TEMPLATES), 'chat template of the model')
+  flags.DEFINE_enum('template', None, sorted(TEMPLATES), 'chat template of the model')
   flags.DEFINE_integer('length', 1024, 'tokens of a row', lower_bound=2)
   flags.DEFINE_string('out', None, 'folder to write')
   flags.DEFINE_integer(

@@ -15,9 +15,9 @@ from skillmix_jax.errors import InputError
 from skillmix_jax.models import hf, tensor_files
 from skillmix_jax.models.config import Config
 from skillmix_jax.models.decoder import Decoder
+from skillmix_jax.models.families import FAMILIES
 from skillmix_jax.pieces import add_pieces
 
-TEMPLATE_OF = {'llama': 'llama2', 'mistral': 'mistral'}
 FILES = ['*.safetensors', '*.json', tokenizer.SENTENCEPIECE_FILE]
 NOT_FILES = ['consolidated*']  # the same weights a second time, under other names
 HUB_ID = re.compile(r'[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*')
@@ -60,7 +60,7 @@ def open_folder(folder: Path, template: str | None) -> Source:
       f'{encoder.files[0]} has {encoder.vocab_size} tokens, but the embedding of the model has {config.vocab_size} '
       'rows: the two do not belong together'
     )
-  template = template or TEMPLATE_OF[config.model_type]
+  template = template or FAMILIES[config.model_type].template
   identity = {
     'fingerprint': None,
     'template': chat.identity(template),

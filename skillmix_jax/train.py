@@ -36,7 +36,7 @@ from skillmix_jax.checkpoint import Checkpoints, steps_in
 from skillmix_jax.data import mixture as mixtures
 from skillmix_jax.data.records import Data
 from skillmix_jax.devices import peak_flops
-from skillmix_jax.errors import INTERRUPTED, PREEMPTED, InputError
+from skillmix_jax.errors import INTERRUPTED, PREEMPTED, SOME_FAILED, InputError
 from skillmix_jax.experiment import check_numbers, default_workdir, model_config, open_inputs, resolve, rows_of_step
 from skillmix_jax.held_out import HeldOut
 from skillmix_jax.lock import hold_together
@@ -177,7 +177,7 @@ def train(config: ConfigDict, folder: Path) -> int:
       if said is None:
         raise
       print(f'error: {said}\n{error}', file=sys.stderr, flush=True)
-      return 1
+      return SOME_FAILED
     finally:
       if writer is not None:
         writer.close()
@@ -186,7 +186,7 @@ def train(config: ConfigDict, folder: Path) -> int:
       good = checkpoints.last_good(like, mesh)
       where = f'the last good checkpoint is step {good}' if good is not None else 'there is no good checkpoint'
       print(f'error: {not_finite}: not finite, stopped; {where} in {folder}', file=sys.stderr, flush=True)
-      return 1
+      return SOME_FAILED
   print(f'done: step {config.steps} in {folder}', file=sys.stderr, flush=True)
   return 0
 

@@ -36,7 +36,7 @@ def _audit():
   one = people.Kappa(90, 0.91, 0.72, statistics.Interval(0.6, 0.83))
   alike = people.Kappa(90, 0.91)
   criteria = {'skills': one, 'on_topic': alike, 'sense': people.Kappa(0), 'length': one}
-  return people.Audit('runs/<a>', 'g', 30, ['ann'], list(criteria), [people.Pair('ann', 'grader', criteria)])
+  return people.Audit('runs/<a>', 'g', 30, ['ann'], list(criteria), [people.MarkerPair('ann', 'grader', criteria)])
 
 
 def _plain(text):

@@ -56,14 +56,9 @@ def named_weights(model) -> dict[str, np.ndarray]:
   return weights
 
 
-def name_of(path) -> str:
-  """Key path of a leaf of a Decoder -> the name used above."""
-  return jax.tree_util.keystr(path, simple=True, separator='.').removesuffix('.value')
-
-
 def to_ours(model, cfg: Config) -> decoder.Decoder:
   """A decoder of ours with the weights of a transformers model, on the current mesh."""
   weights = named_weights(model)
   mine = decoder.init(cfg, seed=0)
-  put = lambda path, x: jax.device_put(weights[name_of(path)], x.sharding)
+  put = lambda path, x: jax.device_put(weights[decoder.name_of(path)], x.sharding)
   return jax.tree_util.tree_map_with_path(put, mine)
