@@ -8,9 +8,9 @@ import random
 from evals.marking import marks, rubric
 from evals.page.view import Exchange, RunView
 from evals.questions import catalog, combinations, prompts
-from evals.results import cells, statistics, trust
+from evals.results import cells, improving, statistics, trust
 from evals.results.contrasts import Contrast
-from evals.results.graded import GradedDecoy, GradedText
+from evals.results.graded import GradedDecoy, GradedRun, GradedText
 from evals.results.summary import RunMetrics, Seen, Spent
 
 GRADER = 'gpt-9.1-mini-2026-08-12'
@@ -142,10 +142,11 @@ def add_contrasts(runs, metric_names=('ratio_of_full_marks', 'skills_fraction'))
           if setting == 'train' and k == 5 and metric == 'skills_fraction':
             verdict, reason = 'refused', '3 votes missing'
           p, p_holm = (0.0004, 0.004) if span.low > 0 else (0.21, 0.6)
+          needed = statistics.pairs_needed(mean_a - mean_b, mean_a + mean_b, 0.01) if verdict == 'undecided' else None
           out.append(
             Contrast(
               a.name, b.name, setting, k, metric, one.n, mean_a, mean_b, mean_a - mean_b, span, p, a.grader, p_holm,
-              verdict, reason,
+              verdict, reason, needed=needed,
             )
           )  # fmt: skip
   return [dataclasses.replace(runs[0], contrasts=out), *(dataclasses.replace(run, contrasts=()) for run in runs[1:])]
@@ -154,6 +155,15 @@ def add_contrasts(runs, metric_names=('ratio_of_full_marks', 'skills_fraction'))
 def with_metrics(run, **changed):
   """The run with other metrics."""
   return dataclasses.replace(run, metrics=dataclasses.replace(run.metrics, **changed))
+
+
+def with_first_answers(run, row='LLaMA-2-13B-Chat', **arguments):
+  """The run, whose first answers were those of another student."""
+  first = make_run(row, seed=1, grader=run.grader, **arguments)
+  generations = max(text.generation for text in run.texts)
+  both = [GradedRun(one.name, one.texts, generations, one.grader, None) for one in (first, run)]
+  wanted = {place: cell.wanted for place, cell in run.cells.items()}
+  return with_metrics(run, improving=improving.compare(*both, wanted, num_votes=3))
 
 
 def three_students(**arguments):

@@ -10,7 +10,7 @@ from evals.replies.waves import VOTE_STEPS, Grader
 from evals.results import cells, contrasts, graded
 from evals.results.cells import METRICS, Cell
 from evals.results.contrasts import Contrast
-from evals.results.graded import GradedText
+from evals.results.graded import GradedRun, GradedText
 from evals.results.trust import CRITERIA
 
 FIRST, IMPROVED = 'first answer', 'improved answer'
@@ -84,38 +84,30 @@ def first_answers(run: Run, grader: Grader | None) -> list[GradedText]:
 
 
 def compare(
-  run: Run, grader: Grader, firsts: Sequence[GradedText], improved: Sequence[GradedText],
-  wanted: Mapping[tuple[str, int], int], writers: Collection[str] = (),
+  firsts: GradedRun, improved: GradedRun, wanted: Mapping[tuple[str, int], int], num_votes: int,
+  writers: Collection[str] = (),
 ) -> Improving:  # fmt: skip
-  """Both answers of a run.
+  """Both answers of one run.
 
   Args:
     wanted: combinations that were asked for, by setting and k.
+    num_votes: asked for, of each text.
     writers: families of the models that wrote the training data, which give no verdict; empty: not known.
   """
-  settings = run.settings
-  of_first = cells.cells(firsts, wanted, settings.generations, settings.votes)
-  return Improving(
-    done=sum(text.points is not None for text in firsts),
-    missing=sum(cell.missing for cell in of_first),
-    cells=tuple(of_first),
-    gains=tuple(_gains(run, grader, firsts, improved, writers)),
-    changes=tuple(_changes(firsts, improved)),
-  )
-
-
-def _gains(
-  run: Run, grader: Grader, firsts: Sequence[GradedText], improved: Sequence[GradedText], writers: Collection[str]
-) -> Iterable[Contrast]:
-  before, after = (
-    dataclasses.replace(graded.as_compared(run, grader, texts), name=name)
-    for name, texts in ((FIRST, firsts), (IMPROVED, improved))
-  )
+  before, after = dataclasses.replace(firsts, name=FIRST), dataclasses.replace(improved, name=IMPROVED)
   refusal = contrasts.refusal([after], writers)
   if before.grader != after.grader:
     refusal = f'first answers were graded by {before.grader} and improved ones by {after.grader}'
-  for metric in METRICS:  # each is a question of its own: Holm corrects over the cells
-    yield from contrasts.decide(contrasts.contrast(after, before, metric), refusal)
+  # each metric is a question of its own: Holm corrects over the cells
+  gains = [contrasts.decide(contrasts.contrast(after, before, metric), refusal) for metric in METRICS]
+  of_first = cells.cells(before.texts, wanted, before.generations, num_votes)
+  return Improving(
+    done=sum(text.points is not None for text in before.texts),
+    missing=sum(cell.missing for cell in of_first),
+    cells=tuple(of_first),
+    gains=tuple(itertools.chain(*gains)),
+    changes=tuple(_changes(before.texts, after.texts)),
+  )
 
 
 def _changes(firsts: Sequence[GradedText], improved: Sequence[GradedText]) -> Iterable[Change]:

@@ -11,7 +11,7 @@ from evals.replies.run import Run
 from evals.replies.waves import Grader
 from evals.results import cells, improving, trust
 from evals.results.cells import Cell
-from evals.results.graded import GradedText, grader_names
+from evals.results.graded import GradedText, as_compared, grader_names
 from evals.results.improving import Improving
 from evals.results.training_data import TrainingData
 from evals.results.trust import Agreement, Decoys
@@ -179,8 +179,10 @@ def summarize(
   if data is not None:
     its = tuple(cells.seen_cells(texts, data.skill_sets, *asked))
     seen = Seen(tuple(data.files), len(data.skill_sets), its)
-  families = data.families if data else ()
-  both = improving.compare(run, grader, firsts, texts, wanted, families) if grader and firsts else None
+  both = None
+  if grader and firsts:
+    answers = (as_compared(run, grader, its) for its in (firsts, texts))
+    both = improving.compare(*answers, wanted, settings.votes, data.families if data else ())
   return RunMetrics(
     student=run.student.name, student_fingerprint=run.student.model, student_params=run.student.params,
     grader=grader_names(texts), grader_requested=grader.model if grader else '',
