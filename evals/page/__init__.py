@@ -9,7 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from evals.page import beside_paper, browser, contrasts, figure, graders, health, improving, own_tables
-from evals.page.grid import SYMBOLS, said_of_p
+from evals.page.grid import SYMBOLS, said_of_needed, said_of_p
 from evals.page.view import RunView, joined, labels, setting_name, short_model, slug
 from evals.questions.printed import ASSUMED_N, Results
 from evals.results.cells import METRICS
@@ -77,7 +77,8 @@ def _environment() -> jinja2.Environment:
     'short_model': short_model, 'day': lambda time: time[:10] or '–',
     'thousands': lambda number: '–' if number is None else f'{number:,}',
     'dollars': lambda number: '–' if number is None else f'${number:,.2f}',
-    'about': about, 'said_of_p': said_of_p, 'tokens': _tokens, 'usual_n': graders.usual_n,
+    'about': about, 'said_of_p': said_of_p, 'said_of_needed': said_of_needed,
+    'tokens': _tokens, 'usual_n': graders.usual_n,
   }  # fmt: skip
   return environment
 

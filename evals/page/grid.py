@@ -100,24 +100,34 @@ def our_number(cell: Cell | None, metric: str, usual_n: int | None, missing: boo
 
 
 def contrast_lines(label: str, contrasts: Sequence[Contrast | None]) -> list[Line]:
-  """A line with differences and their verdicts, and one with their p."""
-  differences, ps = [], []
-  for contrast in contrasts:
-    if contrast is None:
-      differences.append(None)
-      ps.append(None)
-      continue
-    differences.append(Number(contrast.difference, contrast.ci95, is_difference=True, verdict=contrast.verdict))
-    ps.append(Number(None, note=said_of_p(contrast)))
-  return [Line('contrast', label, differences), Line('p', 'p (Holm)', ps)]
+  """Differences with their verdicts, their p, and how many combinations would decide those that are undecided."""
+  lines = [
+    Line('contrast', label, [_difference(contrast) if contrast else None for contrast in contrasts]),
+    Line('p', 'p (Holm)', [_said(said_of_p(contrast)) if contrast else None for contrast in contrasts]),
+  ]
+  if any(contrast and contrast.needed for contrast in contrasts):
+    lines.append(
+      Line('p', 'n needed', [_said(said_of_needed(contrast)) if contrast else None for contrast in contrasts])
+    )
+  return lines
+
+
+def _difference(contrast: Contrast) -> Number:
+  return Number(contrast.difference, contrast.ci95, is_difference=True, verdict=contrast.verdict)
+
+
+def _said(text: str) -> Number:
+  return Number(None, note=text)
 
 
 def said_of_p(contrast: Contrast) -> str:
-  """'p = .21, needs about 350': how many combinations would decide it; 'refused' where it gets no verdict."""
-  if contrast.verdict == 'refused':
-    return 'refused'
-  needs = f', needs about {about(contrast.needed)}' if contrast.needed else ''
-  return probability(contrast.p_holm) + needs
+  """'p = .21'; 'refused' where it gets no verdict."""
+  return 'refused' if contrast.verdict == 'refused' else probability(contrast.p_holm)
+
+
+def said_of_needed(contrast: Contrast) -> str:
+  """'about 350' combinations would decide it; '–' where it is decided or nothing would."""
+  return f'about {about(contrast.needed)}' if contrast.needed else '–'
 
 
 def minus(ours: Number | None, other: Number | None) -> Number | None:
