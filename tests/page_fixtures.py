@@ -2,18 +2,22 @@
 
 import dataclasses
 import functools
+import html
 import json
 import random
+import re
 
+from evals import page
 from evals.marking import marks, rubric
 from evals.page.view import Exchange, RunView
 from evals.questions import catalog, combinations, prompts
-from evals.results import cells, improving, statistics, trust
+from evals.results import cells, improving, people, statistics, trust
 from evals.results.contrasts import Contrast
 from evals.results.graded import GradedDecoy, GradedRun, GradedText
 from evals.results.summary import RunMetrics, Seen, Spent
 
 GRADER = 'gpt-9.1-mini-2026-08-12'
+BASE = 'LLaMA-2-13B-Chat'
 SETTINGS = ('train', 'held_out', 'all')
 KS = (1, 2, 3, 4, 5)
 # row -> probability that a skill is shown, at k = 1 and at k = 5
@@ -183,3 +187,35 @@ def toy_world(**arguments):
   return [
     dataclasses.replace(with_metrics(run, catalog='minimix', grader='exact'), row=None, model=None) for run in runs
   ]
+
+
+def with_cell(run, setting, k, **numbers):
+  """The run with one cell changed."""
+  change = lambda cell: dataclasses.replace(cell, **numbers) if (cell.setting, cell.k) == (setting, k) else cell
+  return with_metrics(run, cells=tuple(map(change, run.metrics.cells)))
+
+
+def audit():
+  """Of people against a grader."""
+  one = people.Kappa(90, 0.91, 0.72, statistics.Interval(0.6, 0.83))
+  alike = people.Kappa(90, 0.91)
+  criteria = {'skills': one, 'on_topic': alike, 'sense': people.Kappa(0), 'length': one}
+  return people.Audit('runs/<a>', 'g', 30, ['ann'], list(criteria), [people.Pair('ann', 'grader', criteria)])
+
+
+@functools.cache
+def small_runs():
+  """Three students with hostile texts, few enough for a test."""
+  return three_students(num=6, hostile=HOSTILE)
+
+
+@functools.cache
+def small_page():
+  """Their page."""
+  return page.render(small_runs(), results(), title='Ours <b>&</b> theirs', audits=[audit()])
+
+
+def plain(text):
+  """What a reader sees of HTML."""
+  body = re.sub(r'<(style|script)\b.*?</\1>', '', text, flags=re.DOTALL)
+  return ' '.join(html.unescape(re.sub(r'<[^>]+>', ' ', body)).split())
