@@ -24,9 +24,9 @@ from evals.questions import paper_tables
 from evals.replies import waves
 from evals.replies.run import Run, open_run
 from evals.replies.waves import Grader
-from evals.results import contrasts, graded, terminal, training_data
+from evals.results import contrasts, graded, improving, terminal, training_data
 from evals.results.contrasts import Contrast
-from evals.results.graded import GradedText
+from evals.results.graded import GRADES, GradedText
 from evals.results.people import Audit
 from evals.results.summary import RunMetrics, summarize
 from evals.results.training_data import TrainingData
@@ -48,14 +48,17 @@ class Report:
 
 
 def report_run(path: Path, data: TrainingData | None) -> Report:
-  """Rebuilds grades.jsonl and metrics.json of one run."""
+  """Rebuilds grades.jsonl and metrics.json of one run; first_grades.jsonl where first answers were graded."""
   run = open_run(path)
   grader = graded.find_grader(run)
   texts = list(graded.build(run, grader))
   if not texts:
     raise InputError(f'{path} has no finished text yet: run evals.sample first')
-  metrics = summarize(run, grader, texts, data)
-  write_jsonl(path / 'grades.jsonl', (text.to_json() for text in texts))
+  firsts = improving.first_answers(run, grader)
+  metrics = summarize(run, grader, texts, data, firsts)
+  for answer, rows in ((2, texts), (1, firsts)):
+    if rows:
+      write_jsonl(path / GRADES[answer], (text.to_json() for text in rows))
   write_json(path / 'metrics.json', metrics.to_json())
   return Report(run, grader, texts, metrics)
 

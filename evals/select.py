@@ -87,7 +87,7 @@ def full_marks(
   run: Run, ks: Sequence[int], settings: Sequence[str] = ()
 ) -> tuple[list[dict[str, Any]], Counter, Counter]:
   """(dialogs, texts with marks per k, texts with full marks per k) in the order of the run; () takes all."""
-  grader = graded.find_grader(run)
+  grader = graded.find_grader(run, answers=(2,))
   if grader is None:
     raise InputError(f'{run.path} has no votes yet: run evals.grade first')
   dialogs: list[dict[str, Any]] = []

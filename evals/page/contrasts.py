@@ -7,13 +7,11 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evals.page.grid import Number, minus, paper_number
+from evals.page.grid import SYMBOLS, Number, minus, paper_number
 from evals.page.view import RunView, by_setting, labels
 from evals.questions.printed import Results
 from evals.results.cells import METRICS
 from evals.results.contrasts import Contrast
-
-SYMBOLS = {'higher': '▲', 'lower': '▼', 'undecided': '○', 'refused': '×'}
 
 Cells = dict[tuple[str, str, int], Contrast]  # by metric, setting and k
 Rows = tuple[str | None, str | None, str | None]  # model, row of a and row of b in the paper

@@ -12,8 +12,9 @@ from evals.replies.waves import Grader
 CHARACTERS_A_TOKEN = 4.3  # of English prompts and answers
 
 # Tokens of a reply, measured on texts of GPT-4 at k = 3; a reasoning model writes, and bills, more.
-REPLY_TOKENS = {'answer1': 271, 'answer2': 202, 'vote': 350, 'decoy': 350}
-SECONDS = {'answer1': 8.0, 'answer2': 6.0, 'vote': 10.0, 'decoy': 10.0}  # of one request: our assumption
+REPLY_TOKENS = {'answer1': 271, 'answer2': 202, 'vote': 350, 'decoy': 350, 'first_vote': 350}
+# Of one request: our assumption.
+SECONDS = {'answer1': 8.0, 'answer2': 6.0, 'vote': 10.0, 'decoy': 10.0, 'first_vote': 10.0}
 TEXT_TOKENS = 60  # of what is graded, at k = 3
 
 
@@ -78,16 +79,16 @@ def estimate_sampling(run: Run) -> Estimate:
   return estimate(requests)
 
 
-def estimate_grading(run: Run, grader: Grader | None, decoys: float) -> Estimate:
+def estimate_grading(run: Run, grader: Grader | None, decoys: float, answer: int = 2) -> Estimate:
   """What a grader will still be asked (None: one that has not voted yet); a missing text has a usual length.
 
   In adaptive mode every vote is counted: about a quarter of them will not be needed.
   """
   grader = grader or Grader('', {})
-  written = {(text.combination.id, text.generation): text for text in waves.texts(run)}
+  written = {(text.combination.id, text.generation): text for text in waves.texts(run, answer)}
   ready = [
     written.get((combination.id, generation))
-    or waves.Text(combination, generation, '', '', '', '', _stand_in(TEXT_TOKENS))
+    or waves.Text(combination, generation, '', '', '', '', _stand_in(TEXT_TOKENS), answer)
     for combination in run.combinations
     for generation in range(1, run.settings.generations + 1)
   ]

@@ -21,7 +21,7 @@ from evals.replies.appended_file import AppendedFile
 from skillmix_jax.errors import InputError
 
 FOLDER = 'replies'
-STEPS = ('answer1', 'answer2', 'vote', 'decoy')
+STEPS = ('answer1', 'answer2', 'vote', 'decoy', 'first_vote')  # 'vote' and 'decoy' are about answer 2
 ROW_START = b'{"key":"'  # no line has it inside: quotes in a text are escaped
 
 
@@ -33,7 +33,7 @@ class Slot:
     combination: its id.
     generation: from 1.
     step: one of STEPS.
-    vote: from 1 where the step is a vote, else 0.
+    vote: from 1 where the step is a vote or a first_vote, else 0.
     attempt: of a reply that could not be read, from 0.
   """
 

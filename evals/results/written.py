@@ -21,3 +21,11 @@ def signed(value: float | None, digits: int = 2) -> str:
 def probability(p: float) -> str:
   """Writes 'p = .03' or 'p < .001'."""
   return 'p < .001' if p < 0.001 else f'p = {share(p, 3 if p < 0.1 else 2)}'
+
+
+def about(number: int) -> str:
+  """A number that is an estimate, rounded up to two digits: '88', '350', '1,300'; 'over 100,000' from there on."""
+  if number > 100_000:
+    return 'over 100,000'
+  unit = 10 ** max(0, len(str(number)) - 2)
+  return f'{math.ceil(number / unit) * unit:,}'

@@ -2,18 +2,22 @@
 
 import dataclasses
 import functools
+import html
 import json
 import random
+import re
 
+from evals import page
 from evals.marking import marks, rubric
 from evals.page.view import Exchange, RunView
 from evals.questions import catalog, combinations, prompts
-from evals.results import cells, statistics, trust
+from evals.results import cells, improving, people, statistics, trust
 from evals.results.contrasts import Contrast
-from evals.results.graded import GradedDecoy, GradedText
+from evals.results.graded import GradedDecoy, GradedRun, GradedText
 from evals.results.summary import RunMetrics, Seen, Spent
 
 GRADER = 'gpt-9.1-mini-2026-08-12'
+BASE = 'LLaMA-2-13B-Chat'
 SETTINGS = ('train', 'held_out', 'all')
 KS = (1, 2, 3, 4, 5)
 # row -> probability that a skill is shown, at k = 1 and at k = 5
@@ -142,10 +146,11 @@ def add_contrasts(runs, metric_names=('ratio_of_full_marks', 'skills_fraction'))
           if setting == 'train' and k == 5 and metric == 'skills_fraction':
             verdict, reason = 'refused', '3 votes missing'
           p, p_holm = (0.0004, 0.004) if span.low > 0 else (0.21, 0.6)
+          needed = statistics.pairs_needed(mean_a - mean_b, mean_a + mean_b, 0.01) if verdict == 'undecided' else None
           out.append(
             Contrast(
               a.name, b.name, setting, k, metric, one.n, mean_a, mean_b, mean_a - mean_b, span, p, a.grader, p_holm,
-              verdict, reason,
+              verdict, reason, needed=needed,
             )
           )  # fmt: skip
   return [dataclasses.replace(runs[0], contrasts=out), *(dataclasses.replace(run, contrasts=()) for run in runs[1:])]
@@ -154,6 +159,15 @@ def add_contrasts(runs, metric_names=('ratio_of_full_marks', 'skills_fraction'))
 def with_metrics(run, **changed):
   """The run with other metrics."""
   return dataclasses.replace(run, metrics=dataclasses.replace(run.metrics, **changed))
+
+
+def with_first_answers(run, row='LLaMA-2-13B-Chat', **arguments):
+  """The run, whose first answers were those of another student."""
+  first = make_run(row, seed=1, grader=run.grader, **arguments)
+  generations = max(text.generation for text in run.texts)
+  both = [GradedRun(one.name, one.texts, generations, one.grader, None) for one in (first, run)]
+  wanted = {place: cell.wanted for place, cell in run.cells.items()}
+  return with_metrics(run, improving=improving.compare(*both, wanted, num_votes=3))
 
 
 def three_students(**arguments):
@@ -173,3 +187,35 @@ def toy_world(**arguments):
   return [
     dataclasses.replace(with_metrics(run, catalog='minimix', grader='exact'), row=None, model=None) for run in runs
   ]
+
+
+def with_cell(run, setting, k, **numbers):
+  """The run with one cell changed."""
+  change = lambda cell: dataclasses.replace(cell, **numbers) if (cell.setting, cell.k) == (setting, k) else cell
+  return with_metrics(run, cells=tuple(map(change, run.metrics.cells)))
+
+
+def audit():
+  """Of people against a grader."""
+  one = people.Kappa(90, 0.91, 0.72, statistics.Interval(0.6, 0.83))
+  alike = people.Kappa(90, 0.91)
+  criteria = {'skills': one, 'on_topic': alike, 'sense': people.Kappa(0), 'length': one}
+  return people.Audit('runs/<a>', 'g', 30, ['ann'], list(criteria), [people.MarkerPair('ann', 'grader', criteria)])
+
+
+@functools.cache
+def small_runs():
+  """Three students with hostile texts, few enough for a test."""
+  return three_students(num=6, hostile=HOSTILE)
+
+
+@functools.cache
+def small_page():
+  """Their page."""
+  return page.render(small_runs(), results(), title='Ours <b>&</b> theirs', audits=[audit()])
+
+
+def plain(text):
+  """What a reader sees of HTML."""
+  body = re.sub(r'<(style|script)\b.*?</\1>', '', text, flags=re.DOTALL)
+  return ' '.join(html.unescape(re.sub(r'<[^>]+>', ' ', body)).split())
