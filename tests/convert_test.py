@@ -102,7 +102,7 @@ def test_a_fine_tuned_model_is_the_same_model_in_transformers(tmp_path, small_hf
 
 
 def test_stock_orbax_opens_the_folder_as_the_docs_say(small_hf, small_run):
-  text = (ROOT / 'docs' / 'checkpoints.md').read_text()
+  text = (ROOT / 'docs' / 'guides' / 'weights.md').read_text()
   code = text.split('```python\n')[1].split('```')[0]
   names: dict = {}
   exec(code.replace('/absolute/path/to/W', str(small_run)), names)  # noqa: S102
