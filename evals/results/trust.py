@@ -56,7 +56,7 @@ def _kappa(votes: Sequence[tuple[int, ...]]) -> float | None:
 
 
 def agreement(texts: Sequence[GradedText], num_votes: int) -> Agreement:
-  """Computes how far votes agree on texts that have all of theirs, and our counter with the grader on every length."""
+  """Of the votes on texts that have all of theirs; and of our counter with the grader's length on all votes."""
   given: dict[str, list[tuple[int, ...]]] = {name: [] for name in CRITERIA}
   num_full = 0
   for text in texts:
