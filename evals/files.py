@@ -10,12 +10,12 @@ from skillmix_jax.files import write_pieces, write_text
 
 
 def write_json(path: Path, value: dict[str, Any]):
-  """One object, indented."""
+  """Writes one object, indented."""
   write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + '\n')
 
 
 def write_jsonl(path: Path, records: Iterable[dict[str, Any]]):
-  """One object a line."""
+  """Writes one object in each line."""
   write_pieces(path, (json.dumps(record, ensure_ascii=False) + '\n' for record in records))
 
 

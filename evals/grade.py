@@ -53,7 +53,7 @@ def check_same_grader(run: Run, grader: Grader):
 
 
 def grade(run: Run, endpoint: Endpoint, decoys: float, answer: int = 2) -> int:
-  """All votes that are needed; returns the number of requests that got no reply."""
+  """Asks for all votes that are needed; returns the number of requests that got no reply."""
   grader = Grader(endpoint.model, endpoint.params)
   ready = list(waves.texts(run, answer))
   if not ready:
@@ -92,7 +92,7 @@ def choices(total: Estimate) -> str:
 def _define_flags():
   flags.DEFINE_string('run', None, 'folder of the run')
   flags.DEFINE_string('grader', None, 'openai:MODEL, or exact')
-  flags.DEFINE_string('base_url', None, 'of an OpenAI-compatible server; default $OPENAI_BASE_URL, else OpenAI')
+  flags.DEFINE_string('base_url', None, 'address of an OpenAI-compatible server; default $OPENAI_BASE_URL, else OpenAI')
   flags.DEFINE_integer('concurrency', 64, 'requests in flight', lower_bound=1)
   flags.DEFINE_float('decoys', 0.0, 'share of the texts that are graded with a decoy as well', 0.0, 1.0)
   flags.DEFINE_enum('answer', '2', ('1', '2'), '1: the first answers; 2: the improved ones, which the paper grades')

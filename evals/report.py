@@ -89,7 +89,7 @@ def find_contrasts(reports: Sequence[Report], data: TrainingData | None) -> list
 
 
 def to_view(report: Report, found: Sequence[Contrast]) -> RunView:
-  """As the page needs it."""
+  """Returns the results as the page needs them."""
   model, row = paper_tables.parse_row(report.run.settings.paper_row)
   name = report.run.path.name
   return RunView(

@@ -136,6 +136,6 @@ if __name__ == '__main__':
   flags.DEFINE_string('from_hf', None, 'Hub repository ORG/NAME, or a folder, to read')
   flags.DEFINE_string('to_hf', None, 'folder to write for Hugging Face')
   flags.DEFINE_string('checkpoint', None, 'workdir: written with --from_hf, read (W or W@step) with --to_hf')
-  flags.DEFINE_enum('dtype', 'bfloat16', DTYPES, 'of the weights that --to_hf writes')
+  flags.DEFINE_enum('dtype', 'bfloat16', DTYPES, 'type of the weights that --to_hf writes')
   flags.DEFINE_enum('template', None, sorted(TEMPLATES), 'chat template, if not that of the model or the run')
   command.run(main)

@@ -193,7 +193,7 @@
   };
   const replies = (sample) => {
     if (sample.detail < 0) {
-      return el('p', { class: 'muted' }, `The prompts and raw replies of this sample are not in this page; they stand in ${
+      return el('p', { class: 'muted' }, `The prompts and raw replies of this sample are not in this page; they are in ${
         plain(data.runs[sample.run].name)}/replies.`);
     }
     const raw = data.details[sample.detail];

@@ -1,4 +1,4 @@
-"""The prompts of appendix G, filled in: byte-equal to what the paper prints, whatever the skills' texts contain."""
+"""The prompts of appendix G, filled in: equal to the paper's text up to blanks and quotes."""
 
 from collections.abc import Sequence
 

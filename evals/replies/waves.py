@@ -45,7 +45,7 @@ class Text:
 
 @dataclasses.dataclass(frozen=True)
 class Grader:
-  """As the ledger knows it."""
+  """Who votes, as the ledger knows it."""
 
   model: str
   params: dict[str, Any]
@@ -77,12 +77,12 @@ def _assistant(text: str) -> dict[str, str]:
 
 
 def round1_request(run: Run, combination: Combination, generation: int) -> Request:
-  """The first prompt."""
+  """Makes the request with the first prompt."""
   return Request(Slot(combination.id, generation, 'answer1'), (_user(prompts.round1(run.catalog, combination)),), {})
 
 
 def round2_request(run: Run, first: Request, answer1: str, combination: Combination) -> Request:
-  """The second prompt, after the first answer."""
+  """Makes the request with the second prompt, after the first answer."""
   messages = (*first.messages, _assistant(answer1), _user(prompts.round2(run.catalog, combination)))
   return Request(dataclasses.replace(first.slot, step='answer2'), messages, {})
 
@@ -94,7 +94,7 @@ def _reply(run: Run, request: Request, model: str, params: dict) -> Row | None:
 
 
 def student_reply(run: Run, request: Request) -> Row | None:
-  """What the student said to a request; None where it was not asked yet."""
+  """Returns what the student said to a request; None where it has not been asked yet."""
   return _reply(run, request, run.student.model, run.student.params)
 
 
@@ -105,7 +105,7 @@ def _slots(run: Run) -> Iterator[tuple[Combination, int]]:
 
 
 def answer_requests(run: Run) -> tuple[list[Request], list[Request]]:
-  """(all requests of round 1, those of round 2 whose first answer is there)."""
+  """Returns all requests of round 1, and those of round 2 whose first answer exists."""
   firsts, seconds = [], []
   for combination, generation in _slots(run):
     first = round1_request(run, combination, generation)
@@ -116,7 +116,7 @@ def answer_requests(run: Run) -> tuple[list[Request], list[Request]]:
 
 
 def unanswered_seconds(run: Run) -> list[Request]:
-  """All requests of round 2 as if the first answers were empty: how long prompts are at least."""
+  """Returns all requests of round 2 as if the first answers were empty: prompts are at least that long."""
   return [
     round2_request(run, round1_request(run, combination, generation), '', combination)
     for combination, generation in _slots(run)
@@ -124,7 +124,7 @@ def unanswered_seconds(run: Run) -> list[Request]:
 
 
 def texts(run: Run, answer: int = 2) -> Iterator[Text]:
-  """Every text whose two answers the ledger has; with `answer=1` every first answer that it has."""
+  """Yields every text whose two answers the ledger has; with `answer=1` every first answer that it has."""
   for combination, generation in _slots(run):
     first = round1_request(run, combination, generation)
     if (reply1 := student_reply(run, first)) is None:
@@ -143,13 +143,13 @@ def texts(run: Run, answer: int = 2) -> Iterator[Text]:
 
 
 def _chance(run: Run, text: Text, what: str) -> float:
-  """A number in [0, 1) that depends on the seed and the text's slot alone."""
+  """Returns a number in [0, 1) that depends on the seed and the text's slot alone."""
   name = f'{what}/{run.settings.seed}/{text.combination.id}/{text.generation}'
   return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) / 2**64
 
 
 def _vote(run: Run, grader: Grader, slot: Slot, prompt: str, context: dict[str, Any]) -> Vote:
-  """The first of up to three attempts that the parser can read."""
+  """Returns the first of up to three attempts that the parser can read."""
   reason, row = '', None
   for attempt in range(ATTEMPTS):
     request = Request(dataclasses.replace(slot, attempt=attempt), (_user(prompt),), context)
@@ -174,12 +174,12 @@ def _grading(run: Run, row: Row, criteria: Sequence[str]) -> tuple[Points | None
 
 
 def grading_prompt(run: Run, text: Text) -> str:
-  """What the grader is asked about a text."""
+  """Writes what the grader is asked about a text."""
   return prompts.grading(run.catalog, text.combination, text.text, run.settings.grading_prompt)
 
 
 def votes(run: Run, grader: Grader, text: Text) -> list[Vote]:
-  """The votes that this text needs, settled or not; in adaptive mode as many as decide it."""
+  """Returns the votes that this text needs, settled or not; in adaptive mode as many as decide it."""
   combination, num_votes = text.combination, run.settings.votes
   prompt = grading_prompt(run, text)
   context = {
@@ -239,14 +239,14 @@ def decoy(run: Run, grader: Grader, text: Text) -> Decoy | None:
 
 
 def decoy_wanted(run: Run, text: Text, share: float) -> bool:
-  """Whether the text is one of the `share` that are graded with a decoy; a larger share keeps those of a smaller."""
+  """Says whether the text is in the `share` that is graded with a decoy; a larger share keeps those of a smaller."""
   return _chance(run, text, 'decoys') < share
 
 
 def vote_requests(
   run: Run, grader: Grader, ready: Sequence[Text], decoys: float, skip: Collection[Slot]
 ) -> list[Request]:
-  """What has to be asked next, without the slots in `skip`; empty when everything is settled."""
+  """Returns what has to be asked next, without the slots in `skip`; empty when everything is settled."""
   open_votes = [vote.pending for text in ready for vote in votes(run, grader, text) if vote.pending]
   for text in ready:
     if decoys and decoy_wanted(run, text, decoys):

@@ -63,7 +63,7 @@ class GradedText:
   decoy: GradedDecoy | None = None
 
   def to_json(self) -> dict[str, Any]:
-    """A row of grades.jsonl."""
+    """Returns a row of grades.jsonl."""
     row = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
     earned, swapped = row.pop('marks'), row.pop('decoy')
     row |= dataclasses.asdict(earned) if earned else dict.fromkeys(_MARKS)
@@ -71,7 +71,7 @@ class GradedText:
 
   @classmethod
   def from_json(cls, row: Mapping[str, Any]) -> Self:
-    """From a row of grades.jsonl; its marks follow from its points. Raises KeyError, TypeError or ValueError."""
+    """Reads a row of grades.jsonl; its marks follow from its points. Raises KeyError, TypeError or ValueError."""
     plain = ('combination', 'setting', 'k', 'topic', 'generation', 'grader', 'text', 'answer1', 'answer2')
     points = None if row['points'] is None else tuple(row['points'])
     return cls(
@@ -123,7 +123,7 @@ def find_grader(run: Run, answers: Collection[int] = (1, 2)) -> Grader | None:
 
 
 def build(run: Run, grader: Grader | None, answer: int = 2) -> Iterator[GradedText]:
-  """Every finished text with its votes; with `answer=1` every first answer, which has no decoy."""
+  """Yields every finished text with its votes."""
   decoys = (row.slot for row in run.ledger.rows() if row.slot.step == 'decoy' and answer == 2)
   with_decoy = {(slot.combination, slot.generation) for slot in decoys}
   for text in texts(run, answer):
@@ -167,7 +167,7 @@ def grader_names(graded: Sequence[GradedText]) -> str:
 
 
 def as_compared(run: Run, grader: Grader, graded: Sequence[GradedText]) -> GradedRun:
-  """What comparisons need of a run."""
+  """Returns what comparisons need of a run."""
   return GradedRun(
     run.path.name, graded, run.settings.generations, grader_names(graded), graders.family(grader.model),
     run.student.params,

@@ -38,7 +38,7 @@ class Change:
 
   @property
   def improved(self) -> int:
-    """Points that the improved answers earned."""
+    """The points that the improved answers earned."""
     return self.first + self.gained - self.lost
 
 
@@ -61,7 +61,7 @@ class Improving:
   changes: tuple[Change, ...]
 
   def to_json(self) -> dict[str, Any]:
-    """As metrics.json has it."""
+    """Returns what metrics.json holds."""
     return {
       'done': self.done, 'missing': self.missing, 'cells': [cell.to_json() for cell in self.cells],
       'gains': [dataclasses.asdict(gain) for gain in self.gains],
@@ -70,7 +70,7 @@ class Improving:
 
   @classmethod
   def from_json(cls, row: Mapping[str, Any]) -> Self:
-    """From metrics.json."""
+    """Reads what metrics.json holds."""
     return cls(
       row['done'], row['missing'], tuple(map(Cell.from_json, row['cells'])),
       tuple(map(Contrast.from_json, row['gains'])), tuple(Change(**change) for change in row['changes']),
@@ -78,7 +78,7 @@ class Improving:
 
 
 def first_answers(run: Run, grader: Grader | None) -> list[GradedText]:
-  """Every first answer with its votes; none where no first answer was graded."""
+  """Returns every first answer with its votes; nothing where no first answer was graded."""
   is_graded = any(row.slot.step == VOTE_STEPS[1] for row in run.ledger.rows())
   return list(graded.build(run, grader, answer=1)) if is_graded else []
 
@@ -87,7 +87,7 @@ def compare(
   firsts: GradedRun, improved: GradedRun, wanted: Mapping[tuple[str, int], int], num_votes: int,
   writers: Collection[str] = (),
 ) -> Improving:  # fmt: skip
-  """Both answers of one run.
+  """Compares both answers of one run.
 
   Args:
     wanted: combinations that were asked for, by setting and k.
@@ -111,7 +111,7 @@ def compare(
 
 
 def _changes(firsts: Sequence[GradedText], improved: Sequence[GradedText]) -> Iterable[Change]:
-  """One for each setting, k and criterion, in the order of the texts."""
+  """Returns one for each setting, k and criterion, in the order of the texts."""
   after = {(text.combination, text.generation): text.points for text in improved}
   pairs: dict[tuple[str, int, str], list[tuple[int, int]]] = {}
   for text in firsts:

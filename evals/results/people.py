@@ -54,12 +54,12 @@ class Audit:
   pairs: Sequence[MarkerPair]
 
   def to_json(self) -> dict[str, Any]:
-    """What RUN/audit.json holds."""
+    """Returns what RUN/audit.json holds."""
     return dataclasses.asdict(self)
 
   @classmethod
   def from_json(cls, row: Mapping[str, Any]) -> Self:
-    """From what RUN/audit.json holds."""
+    """Reads what RUN/audit.json holds."""
     pairs = [MarkerPair(pair['a'], pair['b'], _agreements(pair['criteria'])) for pair in row['pairs']]
     return cls(**dict(row) | {'pairs': pairs})
 
@@ -106,7 +106,7 @@ def _interval(texts: Sequence[Sequence[tuple[int, int]]], seed: int) -> Interval
 
 
 def audit(run: Path, sheets: Sequence[Path], seed: int) -> Audit:
-  """Each person against the grader, then each two people."""
+  """Compares each person with the grader, then each two people."""
   grades = read_grades(run)
   names = [path.stem for path in sheets]
   for name in names:

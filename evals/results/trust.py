@@ -80,7 +80,7 @@ def agreement(texts: Sequence[GradedText], num_votes: int) -> Agreement:
 
 
 def decoys(texts: Sequence[GradedText]) -> Decoys | None:
-  """None where no decoys were graded."""
+  """Counts how often decoys earned their point; None where no decoys were graded."""
   points = [text.decoy.point for text in texts if text.decoy]
   if not points:
     return None
@@ -89,7 +89,7 @@ def decoys(texts: Sequence[GradedText]) -> Decoys | None:
 
 
 def by_generation(texts: Sequence[GradedText]) -> list[float]:
-  """Ratio of Full Marks of the first, the second, ... text of a combination."""
+  """Returns the Ratio of Full Marks of the first, the second, ... text of a combination."""
   ordered = sorted((text for text in texts if text.marks), key=lambda text: text.generation)
   groups = itertools.groupby(ordered, key=lambda text: text.generation)
   return [float(np.mean([earned.full_marks for earned in marks_of(group)])) for _, group in groups]

@@ -41,7 +41,7 @@ def mistral(tokenizer: Tokenizer, messages: Sequence[Message]) -> Parts:
 
   One BOS for the whole dialog. Texts are kept as they are, blanks and newlines at their ends included. The
   blank in front of an answer is the one that sentencepiece puts in front of every text. There is no system
-  role: a system text stands in front of the first user text, an empty line between them.
+  role: a system text comes before the first user text, with an empty line between them.
   """
   start = [tokenizer.bos_id]
   for message in _merge_system(messages, '{system}\n\n{user}', keep_empty=False):
@@ -56,9 +56,9 @@ def llama2(tokenizer: Tokenizer, messages: Sequence[Message]) -> Parts:
   """`<s>[INST] user [/INST] answer </s><s>[INST] user [/INST] answer </s>`, as Meta's `chat_completion`.
 
   The reference is llama/generation.py of github.com/meta-llama/llama at commit c769dfd. It tokenises each round
-  as one string; no piece of the vocabulary spans the blank behind `[/INST]`, so its two parts give the same ids.
-  Each round has a BOS of its own. Texts are stripped. The blank behind the answer is one more token in front of
-  EOS, and it is trained: the model has to write it to get to EOS. The system text stands between its tags
+  as one string; no piece of the vocabulary spans the blank after `[/INST]`, so its two parts give the same ids.
+  Each round has a BOS of its own. Texts are stripped. The blank after the answer is one more token before
+  EOS, and it is trained: the model has to write it to get to EOS. The system text goes between its tags
   inside the first user text.
   """
   blank = '' if tokenizer.adds_blank else ' '

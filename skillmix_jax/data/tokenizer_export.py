@@ -3,7 +3,7 @@
 transformers splits a rendered conversation at every control token that is spelled out in it, wherever it comes from,
 and tokenises the stretches between them. Two marks make these stretches equal to our parts:
 
-- BREAK is put behind the first character of a control token that stands in a text, and the tokenizer's normaliser
+- BREAK is put after the first character of a control token in a text, and the tokenizer's normaliser
   removes it: `</s>` in a text is no longer found, and becomes ordinary pieces.
 - CUT ends a part where the tokenizer puts no blank in front of a text; a pre-tokenizer removes it.
 

@@ -21,7 +21,7 @@ MAX_HEADER = 100_000_000  # bytes; what the format allows
 
 
 class Tensor(NamedTuple):
-  """Where one tensor lies."""
+  """The place of one tensor."""
 
   file: Path
   dtype: np.dtype
