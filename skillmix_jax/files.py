@@ -13,12 +13,14 @@ def write_text(path: Path, text: str):
 
 
 def write_pieces(path: Path, pieces: Iterable[str]):
-  """The same for a text that need not be in memory as a whole."""
+  """The same for a text that need not be in memory as a whole. A pipe or a device is written to, not replaced."""
+  is_file = path.is_file() or not path.exists()
   temporary = Path(f'{path}.partial')
   try:
-    with temporary.open('w', encoding='utf-8', newline='\n') as file:
+    with (temporary if is_file else path).open('w', encoding='utf-8', newline='\n') as file:
       file.writelines(pieces)
-    os.replace(temporary, path)
+    if is_file:
+      os.replace(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
 
