@@ -51,7 +51,7 @@ def _cells(of: Kappa) -> tuple[str, ...]:
 
 
 def _write_new(path: Path, content: str):
-  """Never over a sheet that someone may have filled in."""
+  """Writes a file, never over a sheet that someone may have filled in."""
   try:
     with path.open('x', encoding='utf-8-sig', newline='') as file:
       file.write(content)

@@ -20,7 +20,7 @@ def write_jsonl(path: Path, records: Iterable[dict[str, Any]]):
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
-  """('FILE:LINE', the object) of every line that is not blank; only \\n ends a line, for a text may hold U+2028.
+  """Yields ('FILE:LINE', the object) of every line that is not blank; only \\n ends a line: texts may hold U+2028.
 
   Raises:
     InputError: the file cannot be read, or a line is no JSON object; the message starts with FILE or FILE:LINE.

@@ -84,7 +84,7 @@ def report_missing(run: Run, grader: Grader, ready: list[waves.Text], answer: in
 
 
 def choices(total: Estimate) -> str:
-  """The graders that the config knows, with what this run would cost."""
+  """Returns the graders that the config knows, with what this run would cost."""
   known = [f'openai:{model.name} ({money(total.cost((model.input, model.output)))})' for model in graders.MODELS]
   return ', '.join([*known, 'openai:ANY_OTHER, exact (catalogs of evals.minimix, free)'])
 

@@ -75,7 +75,7 @@ _FAMILIES = {
 
 
 def find(model: str) -> Hosted | None:
-  """The line of a model; a dated snapshot (`-2026-09-29`, `-20260929`) counts as its model."""
+  """Returns the line of a model; a dated snapshot (`-2026-09-29`, `-20260929`) counts as its model."""
   undated = re.sub(r'-\d{4}-?\d\d-?\d\d$', '', model)
   return next((hosted for hosted in MODELS if hosted.name in (model, undated)), None)
 
@@ -98,5 +98,5 @@ def family(model: str) -> str | None:
 
 
 def retired(model: str) -> str | None:
-  """The day on which a model of the paper went away, as YYYY-MM-DD; None: not known to be gone."""
+  """Returns the day on which a model of the paper went away, as YYYY-MM-DD; None: not known to be gone."""
   return RETIRED.get(model)

@@ -64,7 +64,7 @@ def report_run(path: Path, data: TrainingData | None) -> Report:
 
 
 def raw_replies(report: Report) -> Callable[[str, int], Exchange]:
-  """(combination, generation) -> everything that was said, for the page."""
+  """Returns (combination, generation) -> everything that was said, for the page."""
   by_slot = {(text.combination.id, text.generation): text for text in waves.texts(report.run)}
 
   def find(combination: str, generation: int) -> Exchange:

@@ -65,7 +65,7 @@ def warn_of_few(settings: Settings, run: Run):
 
 
 def fix_batch_size(run: Run, endpoint: Local) -> Student:
-  """The student with how many texts it writes at a time: as many as the run began with, else what fits."""
+  """Returns the student with how many texts it writes at a time: as many as the run began with, else what fits."""
   seconds = waves.unanswered_seconds(run)
   longest = max(seconds, key=lambda request: sum(len(message['content']) for message in request.messages))
   batch_size = endpoint.fix_batch_size(longest, len(seconds), run.student.batch_size)

@@ -34,7 +34,7 @@ FLAGS = flags.FLAGS
 
 
 def paper_yields() -> dict[int, float]:
-  """k -> share of the paper's texts that had full marks: .82, .63 and .36."""
+  """Returns k -> share of the paper's texts that had full marks: .82, .63 and .36."""
   sizes = json.loads((catalog.PAPER / 'results.json').read_text(encoding='utf-8'))['dataset_sizes']
   return {int(k): sizes[f'D({k})'] / number for k, number in sizes['generations_before_filter'].items()}
 
@@ -86,7 +86,7 @@ def check_settings(run: Run, asked: Sequence[str]):
 def full_marks(
   run: Run, ks: Sequence[int], settings: Sequence[str] = ()
 ) -> tuple[list[dict[str, Any]], Counter, Counter]:
-  """(dialogs, texts with marks per k, texts with full marks per k) in the order of the run; () takes all."""
+  """Returns (dialogs, texts with marks per k, texts with full marks per k) in the order of the run; () takes all."""
   grader = graded.find_grader(run, answers=(2,))
   if grader is None:
     raise InputError(f'{run.path} has no votes yet: run evals.grade first')

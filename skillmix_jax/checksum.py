@@ -19,7 +19,7 @@ _BITS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
 
 
 def checksums(tree: Any, rounded: bool = False) -> Sums:
-  """The sum of every array of a tree, by its name and dtype.
+  """Sums every array of a tree, by its name and dtype.
 
   `rounded`: float32 arrays get the sum of their bfloat16 rounding as well, in which samplers read weights.
   """

@@ -40,7 +40,9 @@ def _without_repr(error: Exception) -> str:
 
 
 def _ignore_late_callbacks(unraisable):
-  """tensorstore calls back into an event loop that a failed save or read has closed; the failure itself is raised."""
+  """Ignores what tensorstore calls in an event loop that a failed save or read has closed; the failure itself is
+  raised.
+  """
   if str(unraisable.exc_value) != 'Event loop is closed':
     sys.__unraisablehook__(unraisable)
 
@@ -51,7 +53,7 @@ def _help(main_module) -> str:
 
 
 def stop_on_sigterm():
-  """A preempted job ends with the code that tells launchers to run it again; for commands that store as they go."""
+  """Makes SIGTERM end a command that stores as it goes, with the code that tells launchers to run it again."""
   signal.signal(signal.SIGTERM, _stop)
 
 

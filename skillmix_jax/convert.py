@@ -55,7 +55,7 @@ def check_place(flag: str, out: Path, size: int):
 
 @contextlib.contextmanager
 def written_beside(flag: str, out: Path) -> Iterator[Path]:
-  """A folder beside `out` that gets its name when the block ends well, and is removed when it does not."""
+  """Makes a folder beside `out` that gets its name when the block ends well, and is removed when it does not."""
   part = out.absolute().with_name(f'.{out.absolute().name}.part')
   try:
     shutil.rmtree(part, ignore_errors=True)  # of a run that was killed

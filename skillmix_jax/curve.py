@@ -72,7 +72,7 @@ class Run:
 
 
 def read(folders: Sequence[Path]) -> list[Run]:
-  """The runs in some workdirs.
+  """Reads the runs in some workdirs.
 
   Raises:
     InputError: a folder is not a workdir, or has reported nothing yet; there are too many to tell apart.
@@ -107,7 +107,7 @@ def panels(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
 
 
 def draw(runs: Sequence[Run]) -> str:
-  """The picture: a panel for each kind of number, a colour for each run.
+  """Draws a panel for each kind of number, with a colour for each run.
 
   Raises:
     InputError: the runs report none of these numbers.
@@ -146,7 +146,7 @@ def draw(runs: Sequence[Run]) -> str:
 
 
 def _in_both_themes(svg: str, what: str) -> str:
-  """The element alone, its colours from a style sheet."""
+  """Returns the element alone, with its colours from a style sheet."""
   svg = re.sub(r'<metadata>.*?</metadata>', '', svg[svg.index('<svg') :], flags=re.DOTALL)
   sheets = ['', '']
   for name, (stand_in, *colours) in THEME.items():

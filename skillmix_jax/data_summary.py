@@ -28,7 +28,7 @@ def of_sources(described: Mapping[str, Any]) -> Counts:
 
 
 def of_cuts(described: Mapping[str, Any]) -> Counts | None:
-  """What was cut per k; None where there are no dialogs."""
+  """Makes the table of what was cut per k; None where there are no dialogs."""
   rows = []
   for k, counts in described['cuts'].items():
     share = counts['cut'] / max(1, counts['dialogs'])
@@ -40,7 +40,7 @@ def of_cuts(described: Mapping[str, Any]) -> Counts | None:
 
 
 def remarks(described: Mapping[str, Any]) -> list[str]:
-  """One line for each source that has a share, and one for the length that would cut nothing."""
+  """Returns one line for each source that has a share, and one for the length that would cut nothing."""
   lines = []
   for name, counts in described['sources'].items():
     if 'share_wanted' in counts:

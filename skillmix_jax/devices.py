@@ -67,6 +67,6 @@ GPUS = {
 
 
 def peak_flops(device_kind: str) -> float | None:
-  """Peak of a device by the name that JAX gives it; None for a device that the table does not know."""
+  """Returns the peak of a device by the name that JAX gives it; None for a device that the table does not know."""
   matches = [name for name in PEAK_FLOPS if device_kind.startswith(name)]
   return PEAK_FLOPS[max(matches, key=len)] if matches else None

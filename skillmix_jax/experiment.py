@@ -19,7 +19,7 @@ COMPUTATION = ('dtype', 'remat', 'attention')  # of model.*: how it is computed;
 
 
 def default_workdir(config_flag: str) -> Path:
-  """configs/llama13b.py:D12 -> runs/llama13b-D12."""
+  """Turns configs/llama13b.py:D12 into runs/llama13b-D12."""
   path, _, argument = config_flag.partition(':')
   return Path('runs') / '-'.join(filter(None, (Path(path).stem, argument)))
 
@@ -43,7 +43,7 @@ def check_numbers(config: ConfigDict):
 
 
 def open_inputs(config: ConfigDict, folder: Path) -> Data:
-  """The data of a run, when its weights are here as well.
+  """Opens the data of a run, when its weights exist as well.
 
   Raises:
     InputError: something is missing; the line names all the commands that make it, in their order.
@@ -67,7 +67,7 @@ def open_inputs(config: ConfigDict, folder: Path) -> Data:
 
 
 def model_config(config: ConfigDict, data: Data, folder: Path) -> Config:
-  """The decoder of this run: its shape from model.init_from, else from the config and the data.
+  """Returns the decoder of this run: its shape from model.init_from, else from the config and the data.
 
   A run that goes on in `folder` has its shape there: what it once started from need not exist any more.
   """
@@ -102,7 +102,7 @@ def model_config(config: ConfigDict, data: Data, folder: Path) -> Config:
 
 
 def of_weights(model: dict, shape: Config, reference: str) -> Config:
-  """The shape of the weights that `reference` names, computed as the config's keys `model` say.
+  """Returns the shape of the weights that `reference` names, computed as the config's keys `model` say.
 
   Raises:
     InputError: the config gives another shape; a key that is None leaves it to the weights.

@@ -13,7 +13,7 @@ def write_text(path: Path, text: str):
 
 
 def write_pieces(path: Path, pieces: Iterable[str]):
-  """The same for a text that need not be in memory as a whole. A pipe or a device is written to, not replaced."""
+  """Writes a text in the same way that need not be in memory as a whole; a pipe or a device is written to, not replaced."""
   is_file = path.is_file() or not path.exists()
   temporary = Path(f'{path}.partial')
   try:
@@ -26,7 +26,7 @@ def write_pieces(path: Path, pieces: Iterable[str]):
 
 
 def output_file(flag: str, value: str, example: str) -> Path:
-  """The path of a file to be written, whose folder is there after this; found before anything is computed.
+  """Returns the path of a file to be written and makes its folder, before anything is computed.
 
   Raises:
     InputError: it is a folder, or lies below a file.
@@ -42,7 +42,7 @@ def output_file(flag: str, value: str, example: str) -> Path:
 
 
 def write_output(flag: str, path: Path, text: str):
-  """`write_text` of what a command was asked for.
+  """Writes a text that a command was asked for, see `write_text`.
 
   Raises:
     InputError: the disk is full, or the folder is not ours to write.

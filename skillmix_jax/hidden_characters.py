@@ -7,5 +7,5 @@ _HIDDEN = ('Cc', 'Cf', 'Cs', 'Co', 'Cn', 'Zl', 'Zp')
 
 
 def visible(text: str) -> str:
-  """The text with control and format characters spelled out; line breaks and tabs stay."""
+  """Returns the text with control and format characters spelled out; line breaks and tabs stay."""
   return ''.join(f'\\u{ord(c):04x}' if unicodedata.category(c) in _HIDDEN and c not in '\n\t' else c for c in text)

@@ -66,7 +66,7 @@ def hold(what: Path, file: Path | None = None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def hold_together(what: Path, file: Path | None = None) -> Iterator[None]:
-  """`hold` for all processes of one distributed run: process 0 takes the lock, and all are refused together.
+  """Takes the lock for all processes of a distributed run: process 0 holds it, and all are refused together.
 
   JAX's processes must have been joined (mesh.initialize_distributed).
 

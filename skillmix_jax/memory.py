@@ -42,7 +42,7 @@ def claim(environment: MutableMapping[str, str] = os.environ):
 
 
 def explain_exhausted(error: BaseException) -> str | None:
-  """Whose memory ran out and what to do, in one line; None where that is not what the error says."""
+  """Says in one line whose memory ran out and what to do; None where the error says something else."""
   text = str(error)
   host = isinstance(error, MemoryError) or 'host memory' in text or 'gpu_host_bfc' in text
   if not host and 'RESOURCE_EXHAUSTED' not in text:

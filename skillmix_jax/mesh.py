@@ -42,7 +42,7 @@ def spec(*names: str | None, **overrides) -> P:
 
 
 def gather(weight: jax.Array, dtype, *names: str | None) -> jax.Array:
-  """One weight in the compute dtype, all-gathered over fsdp right before use (its gradient is reduce-scattered)."""
+  """All-gathers a weight over fsdp in the compute dtype, right before its use; its gradient is reduce-scattered."""
   return jax.reshard(weight.astype(dtype), spec(*names, embed=None))
 
 
@@ -112,7 +112,7 @@ def explain_lost_process():
 
 
 def mesh_sizes(data: int, fsdp: int, tensor: int, num_devices: int) -> tuple[int, int, int]:
-  """The shape of the mesh; at most one number is -1: the devices that are left.
+  """Returns the shape of the mesh; at most one number is -1: the devices that are left.
 
   Raises:
     InputError: the shape does not fit so many devices.

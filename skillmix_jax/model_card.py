@@ -26,7 +26,7 @@ def ancestors(init_from: str) -> list[str]:
 
 
 def render(folder: Path, step: int, dtype: str, template: str) -> str:
-  """The card of the checkpoint of one step of the run in `folder`."""
+  """Writes the card of the checkpoint of one step of the run in `folder`."""
   config = workdir.read_config(folder)
   bases = ancestors(config['model']['init_from'])
   starts = workdir.read_starts(folder)

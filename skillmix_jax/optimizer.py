@@ -63,7 +63,7 @@ class Optimizer:
     return rate
 
   def transform(self, steps: int) -> optax.GradientTransformation:
-    """The optax transformation of a run of `steps` updates."""
+    """Returns the optax transformation of a run of `steps` updates."""
     moments = dict(eps=self.eps, mu_dtype=jnp.dtype(self.mu_dtype))
     if self.name == 'adam':
       update = optax.adam(self.learning_rates(steps), b1=self.b1, b2=self.b2, **moments)
@@ -78,7 +78,7 @@ class Optimizer:
 
 
 def _block_matrices(params: Decoder):
-  """Muon takes the stacked matrices [layers, in, out] of the blocks; None leaves a weight to Adam."""
+  """Gives Muon the stacked matrices [layers, in, out] of the blocks; None leaves a weight to Adam."""
   numbers = {
     f'blocks.{name}': MuonDimensionNumbers(1, 2)
     for name, weight in params.cfg.block_weights.items() if weight.kind == 'matrix'

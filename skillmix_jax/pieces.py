@@ -16,7 +16,7 @@ def add_pieces(digest: Any, path: Path, size: int):
 
 
 def identity(path: Path) -> dict[str, int | str]:
-  """A file's size and the SHA-256 of its pieces; of a file up to 128 KiB that is all of it."""
+  """Returns a file's size and the SHA-256 of its pieces; of a file up to 128 KiB that is all of it."""
   size, digest = path.stat().st_size, hashlib.sha256()
   add_pieces(digest, path, size)
   return {'bytes': size, 'pieces_sha256': digest.hexdigest()}

@@ -74,7 +74,7 @@ class Plan:
 
 
 def read_run(config: ConfigDict, target: Target) -> tuple[Run, list[str]]:
-  """The run that a config describes, and what had to be assumed about it.
+  """Returns the run that a config describes, and what had to be assumed about it.
 
   Raises:
     InputError: the config is wrong, or cannot run on so many devices.
@@ -154,7 +154,8 @@ def changes(config: ConfigDict) -> Iterator[dict[str, object]]:
 
 
 def find_change(config: ConfigDict, target: Target, plan: Plan) -> dict | None:
-  """The first of `changes` that fits, compiled for GPUs, where that is quick; else the smallest target that does.
+  """Returns the first of `changes` that fits, compiled for GPUs, where that is quick; else the smallest target that
+  does.
 
   The estimate, corrected by how far off it was for the config as it is, picks what to look at.
   """

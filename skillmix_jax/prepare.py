@@ -36,7 +36,7 @@ FLAGS = flags.FLAGS
 
 
 def text_sources(folder, encoder, length, held_out, *, code, wet, text, languages) -> list[rows.TextSource]:
-  """The text sources that are given, in the order of the manifest."""
+  """Returns the text sources that are given, in the order of the manifest."""
   counts: dict[str, Counter] = {name: Counter() for name in records.TEXT_SOURCES}
   given = {
     'code': sources.code(code, counts['code']) if code else None,

@@ -82,7 +82,7 @@ def _open_workdir(folder: Path, step: int) -> Source:
 
 
 def fingerprint(source: Source) -> str:
-  """16 hex digits that tell weights apart: a copy has the same, another training or export another.
+  """Returns 16 hex digits that tell weights apart: a copy has the same, another training or export another.
 
   Of each file the name, the size and a few pieces are read, the first and the last bytes among them, so that 50 GB
   take no time. Ends alone would not do: in bfloat16 the norms, which often come last, hardly move in a fine-tuning.
@@ -105,7 +105,7 @@ def _is_hub_id(reference: str) -> bool:
 
 
 def fetch(reference: str) -> Path:
-  """The folder of a model: `reference` itself, or where the Hub repository of that name was downloaded to.
+  """Returns the folder of a model: `reference` itself, or the download of the Hub repository of that name.
 
   The cache of huggingface_hub is used, and so are its variables: HF_HOME, HF_TOKEN, HF_HUB_OFFLINE=1.
 

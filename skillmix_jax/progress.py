@@ -20,7 +20,7 @@ SECONDS_BETWEEN_LINES = 10  # of `prepare` in a log
 
 
 def terminal_bar(name: str, total: int, done: int = 0) -> Progress | None:
-  """A bar on stderr that counts up to `total`, started, with one task; None where stderr is not a terminal."""
+  """Returns a bar on stderr that counts up to `total`, started, with one task; None where stderr is not a terminal."""
   if not sys.stderr.isatty():
     return None
   columns = (TextColumn(name), MofNCompleteColumn(), BarColumn(), TextColumn('{task.description}'))

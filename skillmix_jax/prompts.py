@@ -37,7 +37,7 @@ def read_dialogs(path: Path) -> list[dict]:
 
 
 def encode_dialogs(dialogs: Sequence[dict], template: str, encoder: tokenizer.Tokenizer) -> list[Prompt]:
-  """(id, token ids) of each; raises InputError naming the dialog whose roles are out of order."""
+  """Returns (id, token ids) of each; raises InputError naming the dialog whose roles are out of order."""
   prompts = []
   for dialog in dialogs:
     try:

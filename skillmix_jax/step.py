@@ -26,7 +26,7 @@ def _losses(params: Decoder, batch: dict, loss: Loss, packed: bool):
 
 
 def _split(batch: dict, pieces: int) -> dict:
-  """[B, ...] -> [pieces, B/pieces, ...]; every device keeps its own rows, so nothing moves."""
+  """Reshapes [B, ...] to [pieces, B/pieces, ...]; every device keeps its own rows, so nothing moves."""
 
   def split(x):
     shape = (x.shape[0] // pieces, pieces, *x.shape[1:])
@@ -86,5 +86,5 @@ def train_step(
 
 
 def measure(params: Decoder, batch: dict, *, loss: Loss) -> tuple[jax.Array, jax.Array]:
-  """Sum of the cross entropy over the trained tokens of a batch of unpacked rows, and their number."""
+  """Sums the cross entropy over the trained tokens of a batch of unpacked rows, and counts these tokens."""
   return (_losses(params, batch, loss, packed=False) * batch['weights']).sum(), batch['weights'].sum()

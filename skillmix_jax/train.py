@@ -52,7 +52,7 @@ from skillmix_jax.stopping import CtrlC
 
 
 def make_mixture(config: ConfigDict, data: Data, mesh: jax.sharding.Mesh) -> mixtures.Mixture:
-  """The batches of this run, padded so that every device has equally many rows in every accumulation step."""
+  """Makes the batches of this run, padded so that every device has equally many rows in every accumulation step."""
   mixture = mixtures.Mixture(
     data, seed=config.seed, dialogs=config.data.dialogs, text_rows=config.data.text_rows,
     packing=config.data.packing, steps=config.steps,
@@ -62,7 +62,7 @@ def make_mixture(config: ConfigDict, data: Data, mesh: jax.sharding.Mesh) -> mix
 
 
 def start_state(config: ConfigDict, cfg: Config, like: State, checkpoints: Checkpoints, mesh, make_opt):
-  """The state to start from and its step: own workdir, then model.init_from, then random weights."""
+  """Returns the state to start from and its step: own workdir, then model.init_from, then random weights."""
   if checkpoints.latest is not None:
     return checkpoints.restore_latest(like, mesh)
   if config.model.init_from:
@@ -192,7 +192,7 @@ def train(config: ConfigDict, folder: Path) -> int:
 
 
 def say_start(cfg: Config, mesh, mixture, data: Data, start: int, steps: int):
-  """One paragraph in the log: what runs, on what, from where."""
+  """Prints a paragraph: what runs, on what, from where."""
   if jax.process_index():
     return
   where = f'continues after step {start}' if start else 'starts'
@@ -206,7 +206,7 @@ def say_start(cfg: Config, mesh, mixture, data: Data, start: int, steps: int):
 
 
 def _define_flags():
-  """Only where this is the command: others import this module and have flags of these names."""
+  """Defines the flags, only where this is the command: others import this module and have flags of these names."""
   config_flags.DEFINE_config_file('config', None, 'the experiment, for example configs/llama13b.py:D12')
   flags.DEFINE_string('workdir', None, 'folder of the run; default runs/<config>, with its argument')
 

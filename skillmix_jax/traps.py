@@ -69,7 +69,7 @@ def disk(free: int, folder: Path, billions: float | None, keep: int) -> Verdict:
 
 
 def write_speed(folder: Path) -> Verdict:
-  """Whether a folder takes checkpoints, and fast enough: writes a file to its disk and removes it."""
+  """Says whether a folder takes checkpoints fast enough: writes a file to its disk and removes it."""
   block, began = os.urandom(2**22), time.perf_counter()
   try:
     with tempfile.NamedTemporaryFile(dir=folder, prefix='.doctor-') as file:

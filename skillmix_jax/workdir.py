@@ -82,7 +82,7 @@ def saved_model(saved: dict) -> Config:
 
 
 def open_tokenizer(workdir: Path, saved: dict) -> tokenizers.Tokenizer:
-  """The tokenizer of a workdir; `saved` is its `read_config`.
+  """Opens the tokenizer of a workdir; `saved` is its `read_config`.
 
   Raises:
     InputError: it is missing, or not the one that the weights were trained with.
@@ -187,7 +187,7 @@ def _apart(old: object, new: object) -> tuple[str, str]:
 
 
 def _short(value: object) -> str:
-  """JSON, not too long; of a hash its first digits."""
+  """Writes a value as JSON, not too long; of a hash its first digits."""
   if isinstance(value, str) and re.fullmatch('[0-9a-f]{64}', value):
     return value[:12]
   text = json.dumps(value)

@@ -33,7 +33,7 @@ _SPACED_ELLIPSIS = re.compile(r'\.(?:[ \t]\.){2,}')
 
 
 def count_sentences(text: str) -> int:
-  """The number of sentences of a text; an unfinished last one counts, a text without a letter or digit has none.
+  """Counts the sentences of a text; an unfinished last one counts, a text without a letter or digit has none.
 
   The authors' code counts 1 + matches of `[.!?]['"]* ['"]*[A-Z]` after removing the blank after five titles. Ours
   differs where that rule errs: the end of a sentence may be followed by a line break, by curly quotes, by a
@@ -106,7 +106,7 @@ def adjust(
   length: str = 'count',
   name_filter: bool = True,
 ) -> tuple[int, ...]:
-  """The points of a text after the counter and the name rule.
+  """Returns the points of a text after the counter and the name rule.
 
   Args:
     points: k skills, topic, sense, length: 0 or 1 each, by the grader.
@@ -129,7 +129,7 @@ def adjust(
 
 
 def majority(votes: Sequence[tuple[int, ...]], num_votes: int) -> tuple[int, ...] | None:
-  """Per criterion the point that more than half of the `num_votes` votes asked for agree on.
+  """Returns for each criterion the point that more than half of the `num_votes` votes asked for agree on.
 
   Missing votes agree with nothing: of three votes two decide, and two that differ give None, as does any criterion
   without a majority. So two equal votes of an adaptive run decide what three would have.
@@ -181,7 +181,8 @@ def marks(points: Sequence[int], k: int) -> Marks:
 
 
 def combine(generations: Sequence[Marks]) -> Best:
-  """Per metric the maximum over up to 3 generations, as in the paper; of more, the unbiased estimate of max of 3.
+  """Returns for each metric the maximum over up to 3 generations, as in the paper; of more, the unbiased estimate of
+  it.
 
   The estimate is the mean of the maximum over all subsets of three: the i-th smallest of G values is the largest of
   C(i-1, 2) of the C(G, 3) subsets. Max of fewer than 3 is smaller in expectation: do not mix the two in a cell.
@@ -197,7 +198,7 @@ def combine(generations: Sequence[Marks]) -> Best:
 
 
 def mean_of_one(generations: Sequence[Marks]) -> Best:
-  """Per metric the mean over the generations: what a single text earns."""
+  """Returns for each metric the mean over the generations: what a single text earns."""
   return _per_metric(generations, lambda values: math.fsum(values) / len(values))
 
 

@@ -51,7 +51,7 @@ _SYNONYMS = (
 
 
 def parse(reply: str, criteria: Sequence[str]) -> tuple[int, ...]:
-  """The points, 0 or 1, in the order of `criteria`, whose last three are topic, sense and length.
+  """Reads the points, 0 or 1, in the order of `criteria`, whose last three are topic, sense and length.
 
   Read: rows with a `|` whose last cell is 0 or 1, also bold, `1.0` or `1/1`; a name may contain the pipes that its
   criterion contains, may be shortened or paraphrased as long as its words point to its own criterion; exact names may
@@ -72,7 +72,7 @@ def parse(reply: str, criteria: Sequence[str]) -> tuple[int, ...]:
 
 
 def format_table(criteria: Sequence[str], points: Sequence[int], explanation: str = '') -> str:
-  """A reply as the grading prompt asks for; `parse` gives the points back."""
+  """Writes a reply as the grading prompt asks for; `parse` gives the points back."""
   rows = [f'| {" ".join(name.split())} | {point} |' for name, point in zip(criteria, points, strict=True)]
   lines = ["Here's the grading table:", '', '| Criteria | Points Earned |', '|---|---|', *rows]
   lines.append(f'| Total Points Earned | {sum(points)} |')
@@ -157,7 +157,7 @@ def _add_line(tables: list[_Table], table: _Table, line: str, keys: set[str]) ->
 
 
 def _split(line: str) -> _Row | None:
-  """The last cell is the points and the rest the name: a name may contain pipes. None for a single cell."""
+  """Splits a row: the last cell is the points, the rest the name, which may contain pipes. None for a single cell."""
   inner = line.removeprefix('|').removesuffix('|')
   name, pipe, value = inner.rpartition('|')
   return _Row(name.strip(), value.strip(_DECORATION + '\t'), name.count('|')) if pipe else None
@@ -168,7 +168,7 @@ def _columns_fault(row: _Row) -> str:
 
 
 def _read(table: _Table, criteria: Sequence[str]) -> tuple[int, ...]:
-  """The points of a table in the order of `criteria`, or RubricError."""
+  """Reads the points of a table in the order of `criteria`; raises RubricError."""
   rows = table.rows
   if table.fault:
     raise RubricError(table.fault)
@@ -199,7 +199,9 @@ def _check_total(text: str, expected: int, maximum: int):
 
 
 def _order(names: Sequence[str], criteria: Sequence[str]) -> list[int]:
-  """The criterion of each row: exact names in any order, or in place if no other criterion fits a name as well."""
+  """Returns the criterion of each row: exact names in any order, or in place if no other criterion fits a name as
+  well.
+  """
   found = [' '.join(name.split()) for name in names]
   asked = [' '.join(criterion.split()) for criterion in criteria]
   if found == asked:

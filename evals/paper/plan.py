@@ -13,7 +13,7 @@ from evals.paper.steps import Step
 
 
 def plan_table(place: Place, table: int) -> tuple[list[tuple[Row, Plan]], list[Step]]:
-  """(rows with their runs, all that is left to do, in order); what rows share comes once."""
+  """Returns (rows with their runs, all that is left to do, in order); what rows share comes once."""
   rows = [(row, plan_row(place, row)) for row in TABLES[table]]
   unsampled = list({(row.config, row.data): row for row, plan in rows if plan.sampling.requests}.values())
   untrained = [row for row in unsampled if row.data and not is_trained(place, row)]

@@ -109,7 +109,7 @@ def is_train_skill(skill: Skill, split: str) -> bool:
 
 
 def closest(name: str, names: Iterable[str]) -> str:
-  """': did you mean ...' or nothing; the end of an error message."""
+  """Returns ': did you mean ...' or nothing, for the end of an error message."""
   found = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
   return ': did you mean ' + ' or '.join(map(repr, found)) + '?' if found else ''
 
@@ -175,7 +175,7 @@ def _names_in_file(path: Path, catalog: Catalog) -> set[str]:
 
 
 def _read_text(path: Path) -> str:
-  """Byte for byte: no translation of line ends, which are part of a prompt."""
+  """Reads a file byte for byte: line ends are part of a prompt."""
   try:
     return path.read_bytes().decode('utf-8')
   except OSError as error:

@@ -113,7 +113,7 @@ def _check_counts(ks: Sequence[int], num_combinations: int | Sequence[int]) -> t
 def _draw_cell(
   setting: str, k: int, names: Sequence[str], topics: Sequence[str], count: int, seed: int
 ) -> list[Combination]:
-  """The first `count` combinations of one setting and k, or all there are."""
+  """Draws the first `count` combinations of one setting and k, or all there are."""
   key = hashlib.blake2b(f'skillmix combinations/{seed}/{setting}/{k}'.encode(), digest_size=32).digest()
   size = math.comb(len(names), k) * len(topics)
   tables = [[math.comb(n, j) for n in range(len(names) + 1)] for j in range(k + 1)]
@@ -133,7 +133,7 @@ def _hash(key: bytes, step: int, value: int) -> int:
 
 
 def _permute(i: int, size: int, key: bytes) -> int:
-  """Image of i under a permutation of range(size).
+  """Returns the image of i under a permutation of range(size).
 
   The network permutes rows x columns, the smallest nearly square grid with at least `size` cells; an image outside is
   permuted again until it falls inside ("cycle walking"), which keeps it a permutation.
@@ -151,7 +151,7 @@ def _permute(i: int, size: int, key: bytes) -> int:
 
 
 def _unrank(rank: int, k: int, tables: Sequence[Sequence[int]]) -> list[int]:
-  """The k-subset of this rank (combinatorial number system); tables[j][n] is n choose j."""
+  """Returns the k-subset of this rank (combinatorial number system); tables[j][n] is n choose j."""
   chosen = []
   for j in range(k, 0, -1):
     position = bisect.bisect_right(tables[j], rank) - 1

@@ -22,12 +22,14 @@ def printed() -> Results:
 
 
 def rows() -> list[tuple[str, str]]:
-  """(model, row) of all tables, each once: ('LLaMA-2-13B-Chat', 'D(1,2)'); the base model's row is its own name."""
+  """Returns (model, row) of all tables, each once: ('LLaMA-2-13B-Chat', 'D(1,2)'); the base model's row is its own
+  name.
+  """
   return list(dict.fromkeys(pair for table in (10, 11, 4, 5, 6) for pair in printed().rows(table)))
 
 
 def parse_row(name: str) -> tuple[str | None, str | None]:
-  """'LLaMA-2-13B-Chat D(1,2)' -> its (model, row), a model alone -> its base row, '' -> (None, None).
+  """Reads 'LLaMA-2-13B-Chat D(1,2)' as (model, row), a model alone as its base row, '' as (None, None).
 
   Raises:
     InputError: the paper has no such row.

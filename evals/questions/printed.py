@@ -53,18 +53,18 @@ class Results:
       self._cells[table, grader, model, row, setting, k, metric] = Printed(value, misprint)
 
   def get(self, table: int, grader: str, model: str, row: str, setting: str, k: int, metric: str) -> Printed | None:
-    """The printed cell, None where the paper has none."""
+    """Returns the printed cell, None where the paper has none."""
     return self._cells.get((table, grader, model, row, setting, k, metric))
 
   def find(self, model: str | None, row: str | None, setting: str, k: int, metric: str) -> Printed | None:
-    """The cell graded by gpt-4, with all skills in use, of whichever table has it."""
+    """Returns the cell graded by gpt-4, with all skills in use, of whichever table has it."""
     for (table, grader, *address), printed in self._cells.items():
       if table != 6 and grader == 'gpt-4' and address == [model, row, setting, k, metric]:
         return printed
     return None
 
   def rows(self, table: int, model: str | None = None) -> list[tuple[str, str]]:
-    """(model, row) of a table, as ordered in print."""
+    """Returns (model, row) of a table, as ordered in print."""
     found = dict.fromkeys((m, row) for t, _, m, row, *_ in self._cells if t == table and model in (None, m))
     return list(found)
 

@@ -44,7 +44,7 @@ class Slot:
   attempt: int = 0
 
   def __str__(self) -> str:
-    """A text that no other slot has: 'held_out-k3-0007/g2/vote1/attempt1'."""
+    """Returns a text that no other slot has: 'held_out-k3-0007/g2/vote1/attempt1'."""
     attempt = f'/attempt{self.attempt}' if self.attempt else ''
     return f'{self.combination}/g{self.generation}/{self.step}{self.vote or ""}{attempt}'
 
@@ -139,7 +139,7 @@ class Ledger:
 
   @contextlib.contextmanager
   def open_writer(self, stage: str, on_disk: bool = True, num_coming: int = 0) -> Iterator['Writer']:
-    """A new file to append to; on the way out everything is on the disk.
+    """Opens a new file to append to; on the way out everything is on the disk.
 
     `on_disk=False` only remembers rows: of several processes that sample together one writes. On a disk that gets full
     there is still room for `num_coming` replies; where there is none to begin with, this raises InputError.
@@ -177,7 +177,7 @@ class Ledger:
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-  """Nothing that a ledger makes is garbage, but the search for some takes a quarter of the time of reading."""
+  """Stops the garbage collection, which takes a quarter of the time of reading and finds nothing in a ledger."""
   was_enabled = gc.isenabled()
   gc.disable()
   try:
@@ -188,7 +188,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def _rows_in(line: bytes, shared: dict) -> list[Row]:
-  """The whole rows of a line that starts with a torn one: `cat` glues it to the first row of the next file."""
+  """Yields the whole rows of a line that starts with a torn one: `cat` glues it to the first row of the next file."""
   rows, starts = [], line.split(ROW_START)
   for piece in starts[1:]:
     with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
@@ -241,7 +241,7 @@ class Writer:
     self._on_row = on_row
 
   def append(self, request: Request, key: str, model: str, params: Mapping[str, Any], reply: Reply):
-    """The row is in the file, in one write, before this returns.
+    """Writes the row in one write before it returns.
 
     Raises:
       InputError: the disk is full or fails. The row may be in the file all the same: then there was room kept for it.

@@ -67,7 +67,7 @@ class Wave:
     self._print(f'{self._done} of {self._total} replies  {self._spent()}  in {seconds:.1f} s')
 
   def _say_silence(self):
-    """The thread: whoever waits wants to know that it is the other side that is slow."""
+    """Runs in a thread: says when no reply comes, since whoever waits wants to know that the other side is slow."""
     said = self._heard
     while not self._over.wait(max(0.0, said + SILENCE - time.perf_counter())):
       said = max(said, self._heard)

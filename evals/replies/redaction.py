@@ -23,7 +23,7 @@ class Redaction:
     )
 
   def hide(self, text: str) -> str:
-    """The text without the key, its halves and its base64; everything else stays as it is."""
+    """Returns the text without the key, its halves and its base64; everything else stays as it is."""
     if not self._pieces:
       return text
     size, end = self._size, 0

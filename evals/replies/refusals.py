@@ -17,7 +17,7 @@ def explain(
   error: Exception, *, url: str, model: str, has_key: bool, redaction: Redaction, attempts: int, waited: float,
   has_answered: bool,
 ) -> tuple[str, Exception | None]:  # fmt: skip
-  """(what to say of one request, what ends all of them or None).
+  """Returns (what to say of one request, what ends all of them or None).
 
   Args:
     error: of the SDK, a Useless, or whatever else was raised.

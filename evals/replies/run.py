@@ -159,7 +159,7 @@ def open_run(path: Path) -> Run:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-  """RUN/config.json; raises InputError where it is missing or wrong."""
+  """Reads RUN/config.json; raises InputError where it is missing or wrong."""
   file = path / 'config.json'
   try:
     config = json.loads(file.read_text(encoding='utf-8'))

@@ -210,7 +210,7 @@ class Decoy:
 
 
 def decoy(run: Run, grader: Grader, text: Text) -> Decoy | None:
-  """The decoy grading of a text; None where the catalog has no skill to swap in.
+  """Returns the decoy grading of a text; None where the catalog has no skill to swap in.
 
   The swapped-in skill comes from the same split as the one that it replaces and is not named in the text.
   """

@@ -50,12 +50,12 @@ class Contrast:
 
   @classmethod
   def from_json(cls, row: Mapping[str, Any]) -> Self:
-    """From the dict of its fields."""
+    """Reads the dict of its fields."""
     return cls(**{**row, 'ci95': Interval(*row['ci95'])})
 
 
 def values(run: GradedRun, metric: str) -> dict[tuple, float]:
-  """The value of each complete combination, by what was asked."""
+  """Returns the value of each complete combination, by what was asked."""
   mark = METRICS[metric].mark
   found = {}
   for group in cells.complete(run.texts, run.generations).values():
@@ -115,14 +115,14 @@ def decide(found: Sequence[Contrast], refusal: str = '') -> list[Contrast]:
 
 
 def sent(run: GradedRun) -> dict[str, Any]:
-  """The settings of sampling that change how well a student does; top_p is 1 where nobody sets it."""
+  """Returns the settings of sampling that change how well a student does; top_p is 1 where nobody sets it."""
   return {
     name: run.params.get(name, 1.0 if name == 'top_p' else None) for name in ('temperature', 'top_p', 'max_tokens')
   }
 
 
 def refusal(runs: Sequence[GradedRun], writers: Collection[str]) -> str:
-  """Why no verdict can be given; empty where one can.
+  """Says why no verdict can be given; empty where one can.
 
   Args:
     runs: what is compared, and every other run whose grader may confirm it.

@@ -109,7 +109,7 @@ class GradedRun:
 
 
 def find_grader(run: Run, answers: Collection[int] = (1, 2)) -> Grader | None:
-  """Whose votes on these answers the ledger holds; None where it has none.
+  """Returns whose votes on these answers the ledger holds; None where it has none.
 
   Raises:
     InputError: it holds votes of two graders.
@@ -162,7 +162,7 @@ def _graded_decoy(swapped: Decoy | None) -> GradedDecoy | None:
 
 
 def grader_names(graded: Sequence[GradedText]) -> str:
-  """The names that the endpoint gave, usually one."""
+  """Returns the names that the endpoint gave, usually one."""
   return ', '.join(sorted({text.grader for text in graded if text.grader}))
 
 
@@ -175,7 +175,7 @@ def as_compared(run: Run, grader: Grader, graded: Sequence[GradedText]) -> Grade
 
 
 def load(path: Path) -> GradedRun:
-  """A run with its marks; raises InputError where it has no votes."""
+  """Loads a run with its marks; raises InputError where it has no votes."""
   run = open_run(path)
   grader = find_grader(run, answers=(2,))
   if grader is None:

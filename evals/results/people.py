@@ -71,7 +71,7 @@ def _agreements(row: Mapping[str, Any]) -> dict[str, Kappa]:
 
 
 def compare(a: Mapping[Key, Marked], b: Mapping[Key, Marked], seed: int) -> dict[str, Kappa]:
-  """Agreement on what both marked, for each criterion."""
+  """Computes the agreement on what both marked, for each criterion."""
   shared = sorted(a.keys() & b.keys())
   found = {}
   for criterion in CRITERIA:
@@ -94,7 +94,9 @@ def _finite(value: float | None) -> float | None:
 
 
 def _interval(texts: Sequence[Sequence[tuple[int, int]]], seed: int) -> Interval | None:
-  """95 % of kappa when texts (not points: those of a text belong together) are drawn again, from counts per text."""
+  """Returns 95 % of kappa when texts (not points: those of a text belong together) are drawn again, from counts per
+  text.
+  """
   counts_Tc = np.array([np.bincount([2 * x + y for x, y in pairs], minlength=4) for pairs in texts])
   drawn_RT = np.random.default_rng(seed).integers(len(texts), size=(RESAMPLES, len(texts)))
   both_no, b_only, a_only, both = np.moveaxis(counts_Tc[drawn_RT].sum(1) / 1.0, -1, 0)

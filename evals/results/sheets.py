@@ -27,7 +27,7 @@ Marked = dict[str, list[int | None]]  # criterion -> points; of 'skills' one for
 
 
 def read_grades(run: Path) -> dict[Key, GradedText]:
-  """The texts of RUN/grades.jsonl that have marks."""
+  """Returns the texts of RUN/grades.jsonl that have marks."""
   path = run / 'grades.jsonl'
   if not path.is_file():
     raise InputError(f'{path} is missing: python -m evals.report --runs={run} writes it')
@@ -45,7 +45,7 @@ def read_grades(run: Path) -> dict[Key, GradedText]:
 
 
 def draw(grades: Grades, n: int, seed: int) -> list[GradedText]:
-  """`n` texts, shuffled: even over (setting, k, full marks), no combination twice while its stratum has others."""
+  """Draws `n` shuffled texts: even over (setting, k, full marks), no combination twice while its stratum has others."""
   chance = np.random.default_rng(seed)
   strata: dict[tuple, list[GradedText]] = defaultdict(list)
   texts = sorted(grades.values(), key=lambda text: (text.combination, text.generation))
@@ -64,7 +64,9 @@ def draw(grades: Grades, n: int, seed: int) -> list[GradedText]:
 
 
 def sheet(texts: Sequence[GradedText], catalog: Catalog) -> str:
-  """The CSV to be filled in. It holds nothing that the grader said, and no cell that a spreadsheet would compute."""
+  """Writes the CSV to be filled in, without anything that the grader said and without a cell that a spreadsheet would
+  compute.
+  """
   most = max(text.k for text in texts)
   skills = [f'skill{i + 1}' for i in range(most)]
   file = io.StringIO()
@@ -86,7 +88,7 @@ def sheet(texts: Sequence[GradedText], catalog: Catalog) -> str:
 
 
 def _harmless(cell: str) -> str:
-  """A text that a spreadsheet takes for a text, with control characters spelled out."""
+  """Returns a text that a spreadsheet takes for a text, with control characters spelled out."""
   cell = visible(cell)
   return "'" + cell if cell.lstrip()[:1] in ('=', '+', '-', '@') else cell
 
@@ -153,7 +155,7 @@ def _point(where: str, column: str, cell: str) -> int | None:
 
 
 def grader_marks(text: GradedText) -> Marked | None:
-  """The majority of the votes as the grader gave them: before names were filtered and sentences counted."""
+  """Returns the majority of the votes as the grader gave them: before names were filtered and sentences counted."""
   k, given = text.k, [vote for vote in text.votes if vote]
   points = marks.majority(given, len(text.votes)) if given else None
   if points is None:

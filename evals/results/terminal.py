@@ -26,7 +26,7 @@ def _line(head: str, values: Sequence[str]) -> str:
 
 
 def print_cells(cells: Iterable[Cell], model: str | None, row: str | None):
-  """One block for each setting, one column for each k."""
+  """Prints a block for each setting, with a column for each k."""
   for setting, group in itertools.groupby(cells, key=lambda cell: cell.setting):
     block = list(group)
     print()
@@ -67,7 +67,7 @@ def print_run(name: str, metrics: RunMetrics, paper_row: str):
 
 
 def print_improving(found: Improving):
-  """First answers against improved ones: full marks, then each criterion."""
+  """Prints first answers against improved ones: full marks, then each criterion."""
   print(
     f'\nfirst answers against improved ones on the same combinations, {found.missing} votes on first answers missing'
   )
@@ -92,7 +92,7 @@ def print_improving(found: Improving):
 
 
 def print_contrasts(found: Iterable[Contrast]):
-  """One line each; differences of Ratio of Full Marks or what `metric` says."""
+  """Prints a line for each; differences of Ratio of Full Marks or what `metric` says."""
   grouped = itertools.groupby(found, key=lambda contrast: (contrast.metric, contrast.grader))
   for (metric, grader), group in grouped:
     lines = list(group)

@@ -24,7 +24,7 @@ def probability(p: float) -> str:
 
 
 def about(number: int) -> str:
-  """A number that is an estimate, rounded up to two digits: '88', '350', '1,300'; 'over 100,000' from there on."""
+  """Writes an estimate, rounded up to two digits: '88', '350', '1,300'; 'over 100,000' from there on."""
   if number > 100_000:
     return 'over 100,000'
   unit = 10 ** max(0, len(str(number)) - 2)

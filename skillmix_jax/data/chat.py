@@ -82,6 +82,6 @@ def encode_prompt(template: str, tokenizer: Tokenizer, messages: Any) -> np.ndar
 
 
 def decode_answer(template: str, tokenizer: Tokenizer, ids: Sequence[int]) -> str:
-  """Text of a sampled answer, without its end token and without the blank that llama2 writes in front of it."""
+  """Decodes a sampled answer, without its end token and without the blank that llama2 writes in front of it."""
   text = tokenizer.decode(ids)
   return text.strip() if TEMPLATES[template].strips else text

@@ -23,7 +23,7 @@ def _rows(bad_RT: np.ndarray) -> list[int]:
 
 
 def trained_tokens(batch: Batch) -> np.ndarray:
-  """bool [R, T]: the token at this position is predicted, with weight, from the one in front of it."""
+  """Returns bool [R, T]: the token at this position is predicted, with weight, from the one in front of it."""
   trained_RT = np.zeros(batch['tokens'].shape, bool)
   trained_RT[:, 1:] = batch['weights'][:, :-1] > 0
   return trained_RT
@@ -43,7 +43,7 @@ def _expected_positions(segments_RT: np.ndarray) -> np.ndarray:
 
 
 def _ends_without_eos(batch: Batch, eos_id: int) -> np.ndarray:
-  """bool [R, T]: an answer stops here without its end token, though its row had room for one."""
+  """Returns bool [R, T]: an answer stops here without its end token, though its row had room for one."""
   tokens_RT, segments_RT = batch['tokens'], batch['segments']
   trained_RT = trained_tokens(batch)
   last_RT = trained_RT.copy()

@@ -40,7 +40,7 @@ def write(folder: pathlib.Path, manifest: dict[str, Any]):
 
 
 def read(folder: pathlib.Path) -> tuple[dict[str, Any], np.ndarray]:
-  """The manifest, and the lengths int32 [number of training dialogs].
+  """Reads the manifest, and the lengths int32 [number of training dialogs].
 
   Raises:
     InputError: something is missing, damaged, or of another preparation; one line that names the file.

@@ -196,7 +196,7 @@ def iterate(mixture: Mixture, start: int, stop: int) -> Iterator[tuple[int, Batc
 
 
 def single(data: Data, dialog: Dialog) -> Batch:
-  """A batch of one row with one dialog."""
+  """Makes a batch of one row with one dialog."""
   return _batch([[dialog]], np.zeros((0, data.length), np.int32), 1, data.length, data.bos_id)
 
 

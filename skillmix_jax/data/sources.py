@@ -18,7 +18,7 @@ TFDS_PREFIX = 'tfds:'
 
 
 def _json_lines(files: Sequence[str]) -> Iterator[tuple[str, dict]]:
-  """('file:line', object) of every line that is not blank."""
+  """Yields ('file:line', object) of every line that is not blank."""
   for file in files:
     number_of_records = 0
     try:
@@ -49,7 +49,7 @@ def _parse(origin: str, line: bytes) -> dict:
 
 
 def dialogs(files: Sequence[str]) -> Iterator[tuple[str, dict]]:
-  """('file:line', {'id', 'messages', 'meta'}) of each dialog; its messages are not looked at."""
+  """Returns ('file:line', {'id', 'messages', 'meta'}) of each dialog; its messages are not looked at."""
   return _json_lines(files)
 
 
@@ -82,7 +82,7 @@ def code(pattern: str, counts: Counter) -> Iterator[str]:
 
 
 def wet(pattern: str, languages: Collection[str], counts: Counter) -> Iterator[str]:
-  """The text of each page in Common Crawl's WET files.
+  """Yields the text of each page in Common Crawl's WET files.
 
   Args:
     languages: three-letter codes; a page is kept if one of the languages identified in it is among them. Empty:
@@ -138,7 +138,7 @@ def _tfds_text(spec: str) -> Iterator[str]:
 
 
 def tfds_text(name: str, split: str) -> Iterator[str]:
-  """The 'text' feature of a dataset that tensorflow-datasets has prepared on this machine as ArrayRecord.
+  """Yields the 'text' feature of a dataset that tensorflow-datasets has prepared on this machine as ArrayRecord.
 
   Looks in TFDS_DATA_DIR, else in the library's own folder; never downloads, never imports TensorFlow.
   """

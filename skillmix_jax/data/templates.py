@@ -37,7 +37,7 @@ def _merge_system(messages: Sequence[Message], form: str, keep_empty: bool) -> I
 
 
 def mistral(tokenizer: Tokenizer, messages: Sequence[Message]) -> Parts:
-  """`<s>[INST] user [/INST] answer</s>[INST] user [/INST] answer</s>`, as mistral-common's InstructTokenizerV1.
+  """Lays out `<s>[INST] user [/INST] answer</s>[INST] user [/INST] answer</s>`, as mistral-common does.
 
   One BOS for the whole dialog. Texts are kept as they are, blanks and newlines at their ends included. The
   blank in front of an answer is the one that sentencepiece puts in front of every text. There is no system

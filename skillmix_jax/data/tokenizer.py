@@ -79,7 +79,7 @@ class Tokenizer(abc.ABC):
 
   @abc.abstractmethod
   def decode(self, ids: Sequence[int]) -> str:
-    """Text of `ids`; control tokens leave no trace."""
+    """Decodes `ids`; control tokens leave no trace."""
 
   @abc.abstractmethod
   def piece(self, token_id: int) -> str:

@@ -35,7 +35,7 @@ PROBES = (
 
 
 def chat_template(template: str, control_tokens: list[str], adds_blank: bool) -> str:
-  """The Jinja form of a template.
+  """Returns the Jinja form of a template.
 
   Args:
     template: its name.

@@ -62,7 +62,7 @@ def read(text: str) -> Reading:
 
 
 def _computations(text: str) -> dict[str, list[str]]:
-  """The lines of each computation by its name; the program itself is ENTRY."""
+  """Returns the lines of each computation by its name; the program itself is ENTRY."""
   found: dict[str, list[str]] = {}
   lines: list[str] = []
   for line in text.splitlines():
