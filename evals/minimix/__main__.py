@@ -28,9 +28,19 @@ MIX = 0.4  # base dialogs for each dialog
 NUM_ECHOES = 100
 
 
-def write(out: Path, seed: int, num_dialogs: int, num_texts: int, pairs: float, share: float, apart: bool = False):
+def write(
+  out: Path,
+  seed: int,
+  num_dialogs: int,
+  num_texts: int,
+  pairs: float,
+  share: float,
+  *,
+  apart: bool = False,
+  one_sentence: bool = False,
+):
   """Writes the world, with `share` of the dialogs D(k)."""
-  world.write_catalog(out / 'catalog', seed)
+  world.write_catalog(out / 'catalog', seed, one_sentence)
   world.write_tokenizer(out / 'tokenizer')
   skills = catalog.load(out / 'catalog')
   together = documents.pairs_in_sentences(skills, seed, apart)
@@ -50,7 +60,10 @@ def write(out: Path, seed: int, num_dialogs: int, num_texts: int, pairs: float, 
 def main():
   if not FLAGS.out:
     raise InputError('--out is missing, see --help')
-  write(Path(FLAGS.out), FLAGS.seed, FLAGS.base_dialogs, FLAGS.base_texts, FLAGS.pairs, FLAGS.share, FLAGS.apart)
+  write(
+    Path(FLAGS.out), FLAGS.seed, FLAGS.base_dialogs, FLAGS.base_texts, FLAGS.pairs, FLAGS.share, apart=FLAGS.apart,
+    one_sentence=FLAGS.one_sentence,
+  )  # fmt: skip
 
 
 if __name__ == '__main__':
@@ -59,6 +72,7 @@ if __name__ == '__main__':
   flags.DEFINE_integer('base_dialogs', 20_000, 'dialogs for the base model', lower_bound=1)
   flags.DEFINE_integer('base_texts', 5_000, 'documents for the base model', lower_bound=1)
   flags.DEFINE_float('pairs', 0.15, 'share of its free sentences with two skills', lower_bound=0, upper_bound=0.5)
+  flags.DEFINE_boolean('one_sentence', False, 'the improved text has all k skills in one sentence')
   flags.DEFINE_boolean('apart', False, 'no sentence of the base documents has two held-out skills')
   flags.DEFINE_float('share', 1.0, 'of the dialogs D(k)', lower_bound=0.001, upper_bound=1)
   command.run(main)

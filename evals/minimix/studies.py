@@ -60,7 +60,8 @@ MAIN = Study(
   seeds=(20, 21, 22, 23, 24, 25, 26, 27),
 )
 
-# All k skills in one sentence; D(1), whose dialogs are the same, and the base are those of the main study.
+# All k skills in one sentence. The base, D(1) and D(1,2) are those of the main study, since their dialogs are the same;
+# D(1,2,3) is another.
 ONE_SENTENCE = Study(
   arms={
     'D1': Arm('D(1)', 'D1', 'one-sentence'),
