@@ -2,11 +2,12 @@
 
 import itertools
 import json
+import re
 
 import pytest
 
 from evals.minimix import __main__ as command
-from evals.minimix import dialogs, documents, grader, language, world
+from evals.minimix import dialogs, documents, grader, language, unseen, world
 from evals.questions import catalog, combinations, prompts
 from skillmix_jax.data import tokenizer
 from skillmix_jax.data.records import open_data
@@ -181,6 +182,22 @@ def test_the_share_of_sentences_with_two_skills_is_as_asked_for(folder):
   texts = [record['text'] for record in writer.text(300)]
   counts = [len(s.skills) for text in texts for s in sentences(text.split(': ', 1)[1]) if s is not None]
   assert 0.2 < counts.count(2) / len(counts) < 0.4
+
+
+def test_what_is_unseen_in_a_world_agrees_with_a_search_for_words(folder):
+  kinds, by_source = unseen.count(folder, [1, 2, 3])
+  pairs = set(kinds['train pairs'])
+  # a second way: `never` and `all` in one sentence of the dialogs' answers
+  text = ' '.join(re.findall(r'"assistant", "content": "([^"]*)"', ''.join(
+    (folder / 'dialogs' / f'd{k}.jsonl').read_text() for k in (1, 2, 3)
+  ).replace('\\"', "'")))  # fmt: skip
+  words = {'negation': r'\bnever\b', 'universal': r'\ball\b', 'conditional': r'\bif\b', 'causation': r'\bbecause\b'}
+  for a, b in itertools.combinations(words, 2):
+    number = sum(bool(re.search(words[a], s) and re.search(words[b], s)) for s in re.split('[.?]', text))
+    assert by_source['D(1,2,3)'][frozenset((a, b))] == number, (a, b)
+  assert len(pairs & by_source['D(1,2,3)'].keys()) == 33
+  lines = unseen.table(folder, [1, 2, 3])
+  assert '| asked for in D(1,2,3), exactly these | 33 of 66 | 110 of 220 | 0 of 66 | 0 of 220 |' in lines
 
 
 def test_the_tokenizer_has_a_token_for_every_word_and_gives_the_text_back(folder):

@@ -9,29 +9,22 @@ and whether one has after a fixed number of steps differs between seeds. Below -
 further or do not use it. examples/minimix.sh does the former once, and stops if that was not enough.
 """
 
+from pathlib import Path
+
 from absl import flags
 
-from evals import files
+from evals.minimix.echo_gate import count_exact
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 
 FLAGS = flags.FLAGS
 
 
-def count_exact(prompts: str, answers: str) -> tuple[int, int]:
-  """(exact answers, prompts); raises InputError where the files do not fit."""
-  wanted = {record['id']: record['meta']['answer'] for _, record in files.read_jsonl(prompts)}
-  given = {record['id']: record['answer'] for _, record in files.read_jsonl(answers)}
-  if missing := wanted.keys() - given.keys():
-    raise InputError(f'{answers}: {len(missing)} of {len(wanted)} prompts are not answered, {min(missing)} for example')
-  return sum(given[name].strip() == answer for name, answer in wanted.items()), len(wanted)
-
-
 def main() -> int:
   for name in ('prompts', 'answers'):
     if not FLAGS[name].value:
       raise InputError(f'--{name} is missing, see --help')
-  exact, total = count_exact(FLAGS.prompts, FLAGS.answers)
+  exact, total = count_exact(Path(FLAGS.prompts), Path(FLAGS.answers))
   passed = exact >= FLAGS.least * total
   print(
     f'echo: {exact} of {total} exact' + ('' if passed else f', fewer than {FLAGS.least:.0%}: train this base further')

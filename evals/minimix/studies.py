@@ -37,12 +37,14 @@ class Comparison(NamedTuple):
 class Study(NamedTuple):
   """Arms by key, in the tables' order, the differences between them, and the seeds that were planned."""
 
+  name: str
   arms: dict[str, Arm]
   comparisons: tuple[Comparison, ...]
   seeds: tuple[int, ...]
 
 
 MAIN = Study(
+  name='main',
   arms={
     'base': Arm('base', 'base'),
     'D1': Arm('D(1)', 'D1'),
@@ -63,6 +65,7 @@ MAIN = Study(
 # All k skills in one sentence. The base, D(1) and D(1,2) are those of the main study, since their dialogs are the same;
 # D(1,2,3) is another.
 ONE_SENTENCE = Study(
+  name='one-sentence',
   arms={
     'D1': Arm('D(1)', 'D1', 'one-sentence'),
     'D12': Arm('D(1,2)', 'D12', 'one-sentence'),
@@ -79,6 +82,7 @@ ONE_SENTENCE = Study(
 
 # A base in which no sentence has two held-out skills either, and its fine-tunes.
 APART = Study(
+  name='apart',
   arms={'D1': Arm('D(1)', 'D1', 'apart'), 'D123': Arm('D(1,2,3)', 'D123', 'apart')},
   comparisons=(
     Comparison('composes pairs that were combined nowhere', 'D123', 'D1', 'held_out', 2),
@@ -87,4 +91,4 @@ APART = Study(
   seeds=(20, 21, 22, 23),
 )
 
-STUDIES = {'main': MAIN, 'one-sentence': ONE_SENTENCE, 'apart': APART}
+STUDIES = {study.name: study for study in (MAIN, ONE_SENTENCE, APART)}
