@@ -16,8 +16,10 @@ KS = (1, 2, 3, 4, 5)
 
 def draw(ratios: Ratios, study: Study, out: Path):
   """An SVG: above the toy world, every seed a dot and means as lines, below the paper's LLaMA."""
+  import matplotlib
   from matplotlib.figure import Figure
 
+  matplotlib.rcParams['svg.hashsalt'] = 'minimix'  # the same numbers give the same file
   figure = Figure(figsize=(9, 6), layout='constrained', facecolor='white')
   axes = figure.subplots(2, 2, sharey=True)
   labels = [arm.label for arm in study.arms.values()]

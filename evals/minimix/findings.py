@@ -1,6 +1,6 @@
 """What the toy experiment shows: every arm and seed in one table, every comparison with its tests, a figure.
 
-    python -m evals.minimix.findings --table=docs/minimix.csv --figure=docs/minimix.svg
+    python -m evals.minimix.findings --table=docs/minimix.csv --figure=docs/minimix.svg --page=docs/minimix.md
     python -m evals.minimix.findings --seeds=runs/minimix/seed-20,runs/minimix/seed-21
     python -m evals.minimix.findings --seeds=demo
 
@@ -11,6 +11,8 @@ dialog.
 
 Studies and their comparisons are named in evals/minimix/studies.py. A comparison is tested over seeds by exact sign
 flips, whose p is corrected by Holm over the study, and by Student's t. A verdict needs all planned seeds.
+
+--page puts what is printed of a study into a Markdown file, between <!-- findings: NAME --> and <!-- /findings -->.
 """
 
 from collections.abc import Sequence
@@ -83,9 +85,21 @@ def report(rows: Sequence[Row], study: Study) -> list[str]:
   planned = sum(seed in seeds for seed in study.seeds)
   others = f' and {len(seeds) - planned} other' if len(seeds) > planned else ''
   return [
-    f'Study {study.name}: {planned} of {len(study.seeds)} planned seeds{others} ({", ".join(map(str, seeds))})', '',
+    f'Study {study.name}: {planned} of {len(study.seeds)} planned seeds{others} ({", ".join(map(str, seeds))}).', '',
     *table(ratios, study), '', *comparison_table(verdicts.find(ratios, study), study), '', text_losses(rows, study),
   ]  # fmt: skip
+
+
+def fill(page: str, rows: Sequence[Row]) -> str:
+  """The page with each study's block as the rows say."""
+  for study in STUDIES.values():
+    of_study = [row for row in rows if row.study == study.name]
+    block = '\n'.join(report(of_study, study)) if of_study else f'Study {study.name}: not run yet.'
+    start, end = f'<!-- findings: {study.name} -->\n', '\n<!-- /findings -->'
+    head, mark, rest = page.partition(start)
+    if mark:
+      page = head + mark + block + rest[rest.index(end) :]
+  return page
 
 
 def _of_folders(paths: Sequence[str]) -> list[Row]:
@@ -109,10 +123,14 @@ def main():
   if FLAGS.figure:
     out = files.output_file('figure', FLAGS.figure, 'minimix.svg')
     figure.draw(tally.ratios(row for row in rows if row.study == MAIN.name), MAIN, out)
+  if FLAGS.page:
+    page = Path(FLAGS.page)
+    files.write_text(page, fill(page.read_text(encoding='utf-8'), rows))
 
 
 if __name__ == '__main__':
   flags.DEFINE_list('seeds', [], 'folders of examples/minimix.sh')
   flags.DEFINE_string('table', None, 'CSV file of evals.minimix.record')
+  flags.DEFINE_string('page', None, 'Markdown file whose blocks are filled')
   flags.DEFINE_string('figure', None, 'SVG of the main study to write, with the paper beside it')
   command.run(main)

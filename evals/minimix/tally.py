@@ -129,7 +129,7 @@ def write(path: Path, rows: Iterable[Row]):
 
 def ratios(rows: Iterable[Row]) -> Ratios:
   """Of one study; raises InputError where two arms of a seed were not asked as many questions."""
-  found: dict[str, dict[Cell, dict[int, float]]] = {}
+  by_arm: dict[str, dict[Cell, dict[int, float]]] = {}
   asked: dict[tuple, Row] = {}
   for row in rows:
     if row.metric == FULL_MARKS:
@@ -137,5 +137,5 @@ def ratios(rows: Iterable[Row]) -> Ratios:
       if row.n != first.n:
         cell = f'seed {row.seed}, {row.setting}, k={row.k}'
         raise InputError(f'{cell}: {row.arm} has {row.n} questions and {first.arm} {first.n}: grade both completely')
-      found.setdefault(row.arm, {}).setdefault((row.setting, row.k), {})[row.seed] = row.value / row.n
-  return found
+      by_arm.setdefault(row.arm, {}).setdefault((row.setting, row.k), {})[row.seed] = row.value / row.n
+  return by_arm
