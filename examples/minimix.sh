@@ -27,8 +27,10 @@ train() {  # NAME STAGE [more flags]
 }
 
 copies() {  # NAME: sets `echo` to the gate's exit code
-  $python -m skillmix_jax.sample --checkpoint="$out/runs/$1" --prompts="$world/base/echo.jsonl" \
-    --answers="$out/runs/$1/echo.jsonl" --temperature=0 --max_new_tokens=32 --dtype=float32
+  test -f "$out/runs/$1/echoed" || $python -m skillmix_jax.sample --checkpoint="$out/runs/$1" \
+    --prompts="$world/base/echo.jsonl" --answers="$out/runs/$1/echo.jsonl" --temperature=0 --max_new_tokens=32 \
+    --dtype=float32
+  touch "$out/runs/$1/echoed"
   echo=0
   $python -m evals.minimix.echo --prompts="$world/base/echo.jsonl" --answers="$out/runs/$1/echo.jsonl" ${ECHO_FLAGS:-} ||
     echo=$?

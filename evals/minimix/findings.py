@@ -95,10 +95,11 @@ def fill(page: str, rows: Sequence[Row]) -> str:
   for study in STUDIES.values():
     of_study = [row for row in rows if row.study == study.name]
     block = '\n'.join(report(of_study, study)) if of_study else f'Study {study.name}: not run yet.'
-    start, end = f'<!-- findings: {study.name} -->\n', '\n<!-- /findings -->'
-    head, mark, rest = page.partition(start)
-    if mark:
-      page = head + mark + block + rest[rest.index(end) :]
+    start, end = f'<!-- findings: {study.name} -->', '<!-- /findings -->'
+    if start in page:
+      head, _, rest = page.partition(start)
+      _, _, tail = rest.partition(end)
+      page = f'{head}{start}\n{block}\n{end}{tail}'
   return page
 
 
