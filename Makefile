@@ -35,7 +35,7 @@ $(VENV)/.installed: requirements.lock constraints-3.12.txt pyproject.toml
 
 $(VENV)/.tools: $(VENV)/.installed requirements-test.lock
 	@echo 'What the tests need: 1 of 2: the packages'
-	@$(call locked,requirements-test.lock,.[build,test])
+	@$(call locked,requirements-test.lock,$(with_test))
 	@echo '2 of 2: $(TORCH)'
 	@$(pip) install --quiet $(TORCH)
 	@$(this_folder)
@@ -43,7 +43,8 @@ $(VENV)/.tools: $(VENV)/.installed requirements-test.lock
 
 # setuptools warns of every editable installation
 this_folder = PYTHONWARNINGS='ignore:Editable installation' $(pip) install --quiet --no-deps --no-build-isolation -e .
-# locked: LOCK, and what it stands for where the Python is another one
+# locked: LOCK, and what it stands for where the Python is another one (a comma would end it: so with_test has a name)
+with_test = .[build,test]
 locked = if $(python) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; \
   then $(pip) install --quiet --require-hashes -r $(1); else $(pip) install --quiet -c constraints-3.12.txt '$(2)'; fi
 

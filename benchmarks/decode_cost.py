@@ -32,7 +32,7 @@ BANDWIDTH = {'A100': 2.0e12, 'H100': 3.35e12, 'H200': 4.8e12}  # bytes/s of the 
 
 
 def milliseconds(sampler: Sampler, cfg: Config, rows: int, length: int) -> float:
-  """For one more token of all rows behind prompts of `length`; the median of the calls, without the first."""
+  """Times one more token of all rows after prompts of `length`; the median of the calls, without the first."""
   rule, numbers = Rule(greedy=True, nucleus=False), (np.float32(0), np.float32(1))
   rows_of_batch = {
     'tokens': np.random.default_rng(0).integers(0, cfg.vocab_size, (rows, length)).astype(np.int32),

@@ -86,7 +86,7 @@ def measure(batches: tuple[int, ...] = (8, 32), rounds: int = 3) -> list[dict]:
 
 
 def cost_of_length(lengths: tuple[int, ...] = (256, 512, 1024, 2048), rows: int = 8) -> dict[int, float]:
-  """Milliseconds for one more token of all rows, behind prompts of these lengths."""
+  """Measures milliseconds for one more token of all rows, after prompts of these lengths."""
   sampler = our_sampler()
   return {length: decode_cost.milliseconds(sampler, SIZES, rows, length) for length in lengths}
 

@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python benchmarks/ledger_speed.py
 
-The server is tests/fake_openai.py in a process of its own on the same machine, so both share its cores.
+The server is tests/helpers/fake_openai.py in a process of its own on the same machine, so both share its cores.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ print(len(found), time.perf_counter() - began, time.process_time() - cpu, peak /
 @contextlib.contextmanager
 def server(*arguments: str) -> Iterator[str]:
   """The fake server as a process; its base URL."""
-  command = [sys.executable, str(ROOT / 'tests' / 'fake_openai.py'), *arguments]
+  command = [sys.executable, str(ROOT / 'tests' / 'helpers' / 'fake_openai.py'), *arguments]
   process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
   assert process.stdout is not None
   try:

@@ -1,4 +1,4 @@
-"""The speed tables of docs/performance.md, printed from one run: `make bench`.
+"""The speed tables of docs/results/performance.md, printed from one run: `make bench`.
 
 Each number stands beside what it is compared with. Machines differ and are shared: read ratios, not seconds.
 """

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict, config_dict
 def get_config() -> ConfigDict:
   """All keys of an evaluation; the other eval_*.py change some."""
   c = ConfigDict()
-  c.catalog = ''  # a folder (docs/catalog.md); empty: the paper's skills, topics and prompts
+  c.catalog = ''  # a folder (docs/guides/skills.md); empty: the paper's skills, topics and prompts
   c.combinations = ''  # a JSONL file of combinations instead of random ones; settings, ks, numbers are then ignored
   c.settings = ('train', 'held_out', 'all')
   c.ks = (1, 2, 3, 4, 5)

@@ -6,7 +6,7 @@ starts from the base. Minutes each on two CPU cores.
     python -m skillmix_jax.train --config=configs/minimix.py:base
     python -m skillmix_jax.train --config=configs/minimix.py:D123
 
-examples/minimix.sh makes the data and runs every stage; docs/minimix.md has what comes out.
+examples/minimix.sh makes the data and runs every stage; docs/results/minimix.md has what comes out.
 """
 
 import itertools

@@ -5,7 +5,7 @@
 
 The texts are drawn evenly over settings, k, and whether the grader gave full marks; run `evals.report` first, which
 writes RUN/grades.jsonl. Give every person a copy of the same sheet, to fill in 1 (earned) or 0 for each criterion;
-'n/a' stands where a text has fewer skills, and an empty cell is left out. The name of a file is the person's name.
+'n/a' marks a text with fewer skills, and an empty cell is left out. The name of a file is the person's name.
 """
 
 from pathlib import Path
@@ -29,23 +29,25 @@ FLAGS = flags.FLAGS
 
 
 def show(audit: Audit, console: Console):
-  """The table on the terminal."""
+  """Prints the table on the terminal."""
   title = f'{audit.run}: {audit.texts} texts; the grader is {audit.grader}'
   table = Table(title=Text(visible(title)), title_justify='left', box=box.SIMPLE_HEAD)
   table.add_column('criterion')
+  for name in ('kappa', '95 %', 'points', 'equal'):
+    table.add_column(name, justify='right', no_wrap=True)
   for pair in audit.pairs:
-    table.add_column(Text(visible(f'{pair.a} and {pair.b}')))
-  for criterion in audit.criteria:
-    table.add_row(criterion, *(_cell(pair.criteria[criterion]) for pair in audit.pairs))
+    table.add_row(Text(visible(f'{pair.a} and {pair.b}'), 'bold'))
+    for criterion in audit.criteria:
+      table.add_row(f'  {criterion}', *_cells(pair.criteria[criterion]))
   console.print(table)
-  console.print("Cohen's kappa [95 %, bootstrap over texts], n points, share of equal ones")
+  console.print("Cohen's kappa; 95 %: bootstrap over texts; equal: share of the points")
 
 
-def _cell(of: Kappa) -> str:
+def _cells(of: Kappa) -> tuple[str, ...]:
   if not of.n:
-    return '–'
-  span = f' \\[{share(of.ci95.low)}, {share(of.ci95.high)}]' if of.ci95 else ''
-  return f'{share(of.kappa)}{span}  n = {of.n}, {share(of.agreement)}'
+    return '–', '', '', ''
+  span = f'\\[{share(of.ci95.low)}, {share(of.ci95.high)}]' if of.ci95 else ''
+  return share(of.kappa), span, str(of.n), share(of.agreement)
 
 
 def _write_new(path: Path, content: str):
@@ -79,6 +81,6 @@ if __name__ == '__main__':
   flags.DEFINE_string('run', None, 'folder of the run')
   flags.DEFINE_string('out', None, 'the sheet to write')
   flags.DEFINE_list('sheets', [], 'filled sheets, one per person')
-  flags.DEFINE_integer('n', 100, 'how many texts', lower_bound=1)
-  flags.DEFINE_integer('seed', 0, 'of the draw and of the intervals')
+  flags.DEFINE_integer('n', 100, 'how many texts to draw', lower_bound=1)
+  flags.DEFINE_integer('seed', 0, 'seed of the draw and of the intervals')
   command.run(main)

@@ -54,7 +54,7 @@ def check_same_sampling(runs: Sequence[GradedRun]):
 
 
 def find(runs: Sequence[GradedRun], metric: str, settings: Sequence[str], ks: Sequence[int]) -> list[Contrast]:
-  """All contrasts between the runs in the cells asked for; raises InputError where there is none."""
+  """Returns all contrasts of the runs in the cells asked for; raises InputError where they share no combination."""
   for name, asked, there in (
     ('settings', settings, {text.setting for run in runs for text in run.texts}),
     ('ks', ks, {text.k for run in runs for text in run.texts}),
@@ -69,15 +69,17 @@ def find(runs: Sequence[GradedRun], metric: str, settings: Sequence[str], ks: Se
       if (not settings or one.setting in settings) and (not ks or one.k in ks)
     ]
   if not found:
-    raise InputError('these runs share no complete combination in the cells asked for: the same config and seed do')
+    raise InputError(
+      'these runs share no complete combination in the cells asked for: sample both with the same config and seed'
+    )
   return found
 
 
 def _define_flags():
   flags.DEFINE_list('runs', [], 'folders of graded runs, the baseline first')
-  flags.DEFINE_enum('metric', 'ratio_of_full_marks', list(METRICS), 'what is compared')
-  flags.DEFINE_list('settings', [], 'only these; default: all')
-  flags.DEFINE_list('ks', [], 'only these; default: all')
+  flags.DEFINE_enum('metric', 'ratio_of_full_marks', list(METRICS), 'metric to compare')
+  flags.DEFINE_list('settings', [], 'settings to compare; default: all')
+  flags.DEFINE_list('ks', [], 'numbers of skills to compare; default: all')
   flags.DEFINE_list('train_data', [], 'dialogs that the students were trained on')
 
 

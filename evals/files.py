@@ -1,27 +1,22 @@
-"""Files that appear when they are complete, what was there before stays until then; and JSONL, line by line."""
+"""JSON and JSONL: written whole or not at all (see skillmix_jax/files.py), read line by line."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from skillmix_jax.errors import InputError
-
-
-def write_text(path: Path, text: str):
-  """The text as it is."""
-  _write(path, [text])
+from skillmix_jax.files import write_pieces, write_text
 
 
 def write_json(path: Path, value: dict[str, Any]):
   """One object, indented."""
-  _write(path, [json.dumps(value, indent=1, ensure_ascii=False), '\n'])
+  write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + '\n')
 
 
 def write_jsonl(path: Path, records: Iterable[dict[str, Any]]):
   """One object a line."""
-  _write(path, (json.dumps(record, ensure_ascii=False) + '\n' for record in records))
+  write_pieces(path, (json.dumps(record, ensure_ascii=False) + '\n' for record in records))
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -47,29 +42,3 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if not isinstance(record, dict):
       raise InputError(f'{where}: not a JSON object')
     yield where, record
-
-
-def output_file(flag: str, value: str, example: str) -> Path:
-  """The path of a file to be written, whose folder is there after this; found before anything is computed.
-
-  Raises:
-    InputError: it is a folder, or lies below a file.
-  """
-  path = Path(value)
-  if path.is_dir():
-    raise InputError(f'--{flag}={value} is a folder: name the file, for example --{flag}={path / example}')
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise InputError(f'--{flag}={value}: cannot make the folder {path.parent} ({error.strerror})') from None
-  return path
-
-
-def _write(path: Path, pieces: Iterable[str]):
-  temporary = Path(f'{path}.partial')
-  try:
-    with temporary.open('w', encoding='utf-8', newline='\n') as file:
-      file.writelines(pieces)
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)

@@ -3,12 +3,14 @@
     python -m evals.grade --run=runs/d123 --grader=openai:MODEL
     python -m evals.grade --run=runs/d123 --grader=openai:MODEL --decoys=0.1
     python -m evals.grade --run=runs/toy --grader=exact
+    python -m evals.grade --run=runs/d123 --grader=openai:MODEL --answer=1
     python -m evals.grade --run=runs/d123 --grader=openai:MODEL --dry_run
 
 Votes are separate requests: config.votes of them for each text. A reply that the parser cannot read is asked for up to
 three times, then the vote is missing, and listed. --decoys=0.1 grades a tenth of the texts once more with one skill
 swapped for one that was never asked for: how often the decoy earns its point is a false-positive rate that needs no
-labels. Every reply is on disk before it is parsed; the same command again asks only for what is missing.
+labels. --answer=1 grades the students' first answers instead of the improved ones: `report` then shows what improving
+gained and lost. Every reply is on disk before it is parsed; the same command again asks only for what is missing.
 --grader has no default: without it the choices are listed with what they would cost. A run has one grader; for a
 second one copy the folder without replies/votes-*.
 """
@@ -28,12 +30,14 @@ from evals.replies.progress import money
 from evals.replies.run import Run, open_run
 from evals.replies.waves import Grader
 from evals.results import graded
+from evals.results.graded import GRADES
 from evals.students import open_grader
 from skillmix_jax import command
 from skillmix_jax.errors import SOME_FAILED, InputError
 from skillmix_jax.lock import hold
 
 FLAGS = flags.FLAGS
+TEXTS = {1: 'first answer', 2: 'finished text'}
 LISTED = 5  # missing votes that are named one by one
 
 
@@ -48,33 +52,35 @@ def check_same_grader(run: Run, grader: Grader):
     )
 
 
-def grade(run: Run, endpoint: Endpoint, decoys: float) -> int:
+def grade(run: Run, endpoint: Endpoint, decoys: float, answer: int = 2) -> int:
   """All votes that are needed; returns the number of requests that got no reply."""
   grader = Grader(endpoint.model, endpoint.params)
-  ready = list(waves.texts(run))
+  ready = list(waves.texts(run, answer))
   if not ready:
-    raise InputError(f'{run.path} has no finished text yet: run evals.sample first')
+    raise InputError(f'{run.path} has no {TEXTS[answer]} yet: run evals.sample first')
+  name = 'votes' if answer == 2 else 'votes on first answers'
   skip: set[Slot] = set()
   failed, again = 0, ''
   while todo := waves.vote_requests(run, grader, ready, decoys, skip):
-    failed += ask(run, 'votes', 'votes' + again, todo, endpoint)
+    failed += ask(run, 'votes', name + again, todo, endpoint)
     skip |= {request.slot for request in todo}  # a slot that failed waits for the next start
     again = ' again'
-  report_missing(run, grader, ready)
+  report_missing(run, grader, ready, answer)
   return failed
 
 
-def report_missing(run: Run, grader: Grader, ready: list[waves.Text]):
+def report_missing(run: Run, grader: Grader, ready: list[waves.Text], answer: int):
   """Says what is graded, and which votes nobody could read."""
   found = [(text, waves.votes(run, grader, text)) for text in ready]
   unread = [(text, vote) for text, votes in found for vote in votes if vote.points is None and not vote.pending]
   settled = sum(vote.points is not None for _, votes in found for vote in votes)
   total = len(run.combinations) * run.settings.generations
-  print(f'{run.path}: {settled} votes by {grader.model} on {len(ready)} of {total} texts, {len(unread)} missing')
+  what = 'texts' if answer == 2 else 'first answers'
+  print(f'{run.path}: {settled} votes by {grader.model} on {len(ready)} of {total} {what}, {len(unread)} missing')
   for text, vote in unread[:LISTED]:
     print(f'  {text.combination.id} generation {text.generation}: {vote.reason}', file=sys.stderr)
   if len(unread) > LISTED:
-    print(f'  and {len(unread) - LISTED} more: see "reasons" in grades.jsonl', file=sys.stderr)
+    print(f'  and {len(unread) - LISTED} more: see "reasons" in {GRADES[answer]}', file=sys.stderr)
 
 
 def choices(total: Estimate) -> str:
@@ -89,15 +95,18 @@ def _define_flags():
   flags.DEFINE_string('base_url', None, 'of an OpenAI-compatible server; default $OPENAI_BASE_URL, else OpenAI')
   flags.DEFINE_integer('concurrency', 64, 'requests in flight', lower_bound=1)
   flags.DEFINE_float('decoys', 0.0, 'share of the texts that are graded with a decoy as well', 0.0, 1.0)
+  flags.DEFINE_enum('answer', '2', ('1', '2'), '1: the first answers; 2: the improved ones, which the paper grades')
   flags.DEFINE_boolean('dry_run', False, 'only say what would be asked and what it would cost')
 
 
 def main() -> int:
   if not FLAGS.run:
     raise InputError('--run is missing, see --help')
-  path = Path(FLAGS.run)
+  path, answer = Path(FLAGS.run), int(FLAGS.answer)
+  if answer == 1 and FLAGS.decoys:
+    raise InputError('--decoys are put into improved answers: give them without --answer=1')
   if not FLAGS.grader:
-    total = estimate_grading(open_run(path), None, FLAGS.decoys)
+    total = estimate_grading(open_run(path), None, FLAGS.decoys, answer)
     raise InputError(f'--grader is missing; for this run: {choices(total)}')
   if FLAGS.dry_run:
     run = open_run(path)
@@ -106,10 +115,10 @@ def main() -> int:
     )
     grader = Grader(endpoint.model, endpoint.params)
     check_same_grader(run, grader)
-    total = estimate_grading(run, grader, FLAGS.decoys)
+    total = estimate_grading(run, grader, FLAGS.decoys, answer)
     print(f'to grade: {total.describe(endpoint.prices, FLAGS.concurrency)}')
-    if next(waves.texts(run), None) is None:
-      print('no text is finished yet, so each counts as a usual one: run evals.sample before evals.grade')
+    if next(waves.texts(run, answer), None) is None:
+      print(f'there is no {TEXTS[answer]} yet, so each counts as a usual one: run evals.sample before evals.grade')
     return 0
   if not (path / 'config.json').is_file():
     open_run(path)  # says what is wrong, and makes no folder
@@ -118,7 +127,7 @@ def main() -> int:
     run = open_run(path)
     endpoint = open_grader(FLAGS.grader, run.catalog, base_url=FLAGS.base_url, concurrency=FLAGS.concurrency)
     check_same_grader(run, Grader(endpoint.model, endpoint.params))
-    return SOME_FAILED if grade(run, endpoint, FLAGS.decoys) else 0
+    return SOME_FAILED if grade(run, endpoint, FLAGS.decoys, answer) else 0
 
 
 if __name__ == '__main__':

@@ -87,7 +87,9 @@ def price(model: str) -> tuple[float, float] | None:
 
 
 def family(model: str) -> str | None:
-  """Who trained a model, by the longest known beginning of its name, then of its name without the folder or owner."""
+  """Says who trained a model, by the longest known beginning of its name, then of its name without the folder or
+  owner.
+  """
   for name in (model.lower(), model.lower().rstrip('/').rpartition('/')[2]):
     known = [start for start in _FAMILIES if name.startswith(start)]
     if known:

@@ -17,21 +17,22 @@ from pathlib import Path
 
 from absl import flags
 
-from evals import files, graders
+from evals import graders
 from evals.files import write_json, write_jsonl
 from evals.page.view import Exchange, RunView
 from evals.questions import paper_tables
 from evals.replies import waves
 from evals.replies.run import Run, open_run
 from evals.replies.waves import Grader
-from evals.results import contrasts, graded, terminal, training_data
+from evals.results import contrasts, graded, improving, terminal, training_data
 from evals.results.contrasts import Contrast
-from evals.results.graded import GradedText
+from evals.results.graded import GRADES, GradedText
 from evals.results.people import Audit
 from evals.results.summary import RunMetrics, summarize
 from evals.results.training_data import TrainingData
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
+from skillmix_jax.files import output_file, write_text
 
 FLAGS = flags.FLAGS
 
@@ -47,14 +48,17 @@ class Report:
 
 
 def report_run(path: Path, data: TrainingData | None) -> Report:
-  """Rebuilds grades.jsonl and metrics.json of one run."""
+  """Rebuilds grades.jsonl and metrics.json of one run; first_grades.jsonl where first answers were graded."""
   run = open_run(path)
   grader = graded.find_grader(run)
   texts = list(graded.build(run, grader))
   if not texts:
     raise InputError(f'{path} has no finished text yet: run evals.sample first')
-  metrics = summarize(run, grader, texts, data)
-  write_jsonl(path / 'grades.jsonl', (text.to_json() for text in texts))
+  firsts = improving.first_answers(run, grader)
+  metrics = summarize(run, grader, texts, data, firsts)
+  for answer, rows in ((2, texts), (1, firsts)):
+    if rows:
+      write_jsonl(path / GRADES[answer], (text.to_json() for text in rows))
   write_json(path / 'metrics.json', metrics.to_json())
   return Report(run, grader, texts, metrics)
 
@@ -104,7 +108,7 @@ def _define_flags():
 def main():
   if not FLAGS.runs:
     raise InputError('--runs=RUN is missing, see --help')
-  out = files.output_file('out', FLAGS.out, 'report.html') if FLAGS.out else None
+  out = output_file('out', FLAGS.out, 'report.html') if FLAGS.out else None
   data = training_data.read(FLAGS.train_data) if FLAGS.train_data else None
   reports = [report_run(Path(path), data) for path in FLAGS.runs]
   for report in reports:
@@ -121,7 +125,7 @@ def main():
     audits = [Audit.from_json(json.loads(file.read_text())) for file in files_of_people if file.is_file()]
     views = [to_view(report, found) for report in reports]
     html = page.render(views, paper_tables.results(), title='SKILL-MIX', audits=audits)
-    files.write_text(out, html)
+    write_text(out, html)
     print(f'{out}: {out.stat().st_size / 1e6:.1f} MB')
 
 

@@ -4,8 +4,8 @@
     python -m evals.sample --config=configs/eval_generate.py --run=runs/gen --student=openai:MODEL --dry_run
 
 A student is a checkpoint of ours (checkpoint:W, W@step or a Hugging Face folder; no network is needed) or a model
-behind an OpenAI-compatible server (openai:MODEL; OPENAI_API_KEY, and OPENAI_BASE_URL or --base_url for a server other
-than OpenAI's). Every reply is on disk before anything looks into it. The same command again asks only for what is
+on an OpenAI-compatible server (openai:MODEL; OPENAI_API_KEY, and OPENAI_BASE_URL or --base_url for a server other
+than OpenAI's). Every reply is on disk before anything reads it. The same command again asks only for what is
 missing; more combinations, settings, ks or generations extend the run. Then grade it, here or on another machine:
 
     python -m evals.grade --run=runs/d123 --grader=openai:MODEL
@@ -27,7 +27,7 @@ from evals.replies.endpoints import Endpoint, Local
 from evals.replies.estimate import estimate_sampling
 from evals.replies.ledger import Request
 from evals.replies.run import Run, Student
-from evals.students import open_student
+from evals.students import STUDENTS, open_student
 from skillmix_jax import command
 from skillmix_jax.errors import SOME_FAILED, InputError
 from skillmix_jax.lock import hold
@@ -36,12 +36,12 @@ FLAGS = flags.FLAGS
 
 
 def missing(run: Run, requests: list[Request]) -> list[Request]:
-  """Those that the ledger has no reply to."""
+  """Returns the requests that the ledger has no reply to."""
   return [r for r in requests if waves.student_reply(run, r) is None]
 
 
 def sample(run: Run, endpoint: Endpoint) -> int:
-  """Both rounds; returns the number of requests that got no reply."""
+  """Asks both rounds; returns the number of requests that got no reply."""
   total = len(run.combinations) * run.settings.generations
   firsts, _ = waves.answer_requests(run)
   failed = ask(run, 'answers', 'answer 1', todo, endpoint) if (todo := missing(run, firsts)) else 0
@@ -75,19 +75,20 @@ def fix_batch_size(run: Run, endpoint: Local) -> Student:
 def _define_flags():
   config_flags.DEFINE_config_file('config', None, 'the evaluation, for example configs/eval_paper.py')
   flags.DEFINE_string('run', None, 'folder of the run')
-  flags.DEFINE_string('student', None, 'checkpoint:W or openai:MODEL')
-  flags.DEFINE_string('base_url', None, 'of an OpenAI-compatible server; default $OPENAI_BASE_URL, else OpenAI')
+  flags.DEFINE_string('student', None, STUDENTS)
+  flags.DEFINE_string('base_url', None, 'address of an OpenAI-compatible server; default $OPENAI_BASE_URL, else OpenAI')
   flags.DEFINE_integer('concurrency', 64, 'requests in flight', lower_bound=1)
   flags.DEFINE_boolean('dry_run', False, 'only say what would be asked and what it would cost')
-  flags.DEFINE_string('template', None, 'of a checkpoint, instead of the one that it was trained with')
-  flags.DEFINE_enum('dtype', 'bfloat16', ('float32', 'bfloat16'), 'of a checkpoint')
+  flags.DEFINE_string('template', None, 'template of a checkpoint, instead of the one that it was trained with')
+  flags.DEFINE_enum('dtype', 'bfloat16', ('float32', 'bfloat16'), 'type that a checkpoint computes in')
   flags.DEFINE_integer('batch_size', None, 'prompts of a checkpoint at a time; default: as fit, kept with the run')
 
 
 def main() -> int:
-  for name in ('run', 'student'):
-    if not FLAGS[name].value:
-      raise InputError(f'--{name} is missing, see --help')
+  if not FLAGS.run:
+    raise InputError('--run is missing: a folder for the texts, for example --run=runs/eval-d123')
+  if not FLAGS.student:
+    raise InputError(f'--student is missing: {STUDENTS}')
   settings, path = from_config(FLAGS.config.to_dict()), Path(FLAGS.run)
   parse_row(settings.paper_row)
   endpoint = open_student(

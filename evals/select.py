@@ -19,7 +19,7 @@ from typing import Any
 
 from absl import flags
 
-from evals.files import output_file, write_jsonl
+from evals.files import write_jsonl
 from evals.questions import catalog
 from evals.questions.settings import parse_ks
 from evals.replies import waves
@@ -28,6 +28,7 @@ from evals.results import graded
 from evals.results.graded import GradedText
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
+from skillmix_jax.files import output_file
 
 FLAGS = flags.FLAGS
 
@@ -39,7 +40,7 @@ def paper_yields() -> dict[int, float]:
 
 
 def to_dialog(run: Run, text: waves.Text, grade: GradedText) -> dict[str, Any]:
-  """A line that `prepare` reads."""
+  """Returns a line that `prepare` reads."""
   combination = text.combination
   said = (text.round1, text.answer1, text.round2, text.answer2)
   return {
@@ -77,7 +78,7 @@ def check_settings(run: Run, asked: Sequence[str]):
   if held_out:
     others = [name for name in present if name not in held_out] or ['NAMES']
     raise InputError(
-      f'{run.path} has texts of {" and ".join(held_out)}, which are there to test on: say which to train on with '
+      f'{run.path} has texts of {" and ".join(held_out)}, which are for testing: say which settings to train on with '
       f'--settings={",".join(others)}, or begin a run with configs/eval_generate.py'
     )
 
@@ -86,7 +87,7 @@ def full_marks(
   run: Run, ks: Sequence[int], settings: Sequence[str] = ()
 ) -> tuple[list[dict[str, Any]], Counter, Counter]:
   """(dialogs, texts with marks per k, texts with full marks per k) in the order of the run; () takes all."""
-  grader = graded.find_grader(run)
+  grader = graded.find_grader(run, answers=(2,))
   if grader is None:
     raise InputError(f'{run.path} has no votes yet: run evals.grade first')
   dialogs: list[dict[str, Any]] = []
@@ -103,7 +104,7 @@ def full_marks(
 
 
 def choose(dialogs: list[dict[str, Any]], largest: int | None, seed: int) -> list[dict[str, Any]]:
-  """At most so many, drawn without replacement; their order stays."""
+  """Draws at most so many, without replacement; their order stays."""
   if largest is None or len(dialogs) <= largest:
     return dialogs
   kept = sorted(random.Random(seed).sample(range(len(dialogs)), largest))
@@ -113,10 +114,10 @@ def choose(dialogs: list[dict[str, Any]], largest: int | None, seed: int) -> lis
 def _define_flags():
   flags.DEFINE_string('run', None, 'folder of a graded run')
   flags.DEFINE_string('out', None, 'JSONL file to write')
-  flags.DEFINE_list('settings', [], 'only dialogs of these; default: all, if none of them is held out')
+  flags.DEFINE_list('settings', [], 'only dialogs of these settings; default: all, if none of them is held out')
   flags.DEFINE_list('ks', [], 'only dialogs of these numbers of skills; default: all')
   flags.DEFINE_integer('max', None, 'at most so many, drawn at random', lower_bound=1)
-  flags.DEFINE_integer('seed', 0, 'of that draw')
+  flags.DEFINE_integer('seed', 0, 'seed of the draw for --max')
 
 
 def main():

@@ -10,6 +10,11 @@ from evals.questions.settings import Settings
 from evals.replies import endpoints, online
 from skillmix_jax.errors import InputError
 
+STUDENTS = (
+  'checkpoint:W, a workdir of ours, W@step or a Hugging Face folder, as in --student=checkpoint:runs/llama13b-D123; '
+  'or openai:MODEL, a model of OpenAI or of the server at --base_url, as in --student=openai:gpt-6-luna'
+)
+
 
 def open_student(
   name: str, settings: Settings, *, base_url: str | None, concurrency: int, dtype: str, template: str | None,
@@ -22,7 +27,7 @@ def open_student(
     return endpoints.Local(rest, **student, seed=settings.seed, dtype=dtype, template=template, batch_size=batch_size)
   if kind == 'openai' and rest:
     return open_hosted(rest, student, base_url, concurrency, dry_run)
-  raise InputError(f'--student={name!r} must be checkpoint:W (a workdir, W@step or a folder) or openai:MODEL')
+  raise InputError(f'--student={name!r} must be one of these: {STUDENTS}')
 
 
 def open_hosted(model: str, params: dict, base_url: str | None, concurrency: int, dry_run: bool) -> endpoints.Endpoint:

@@ -17,6 +17,6 @@ export JAX_NUM_PROCESSES=$1
 PYTHON=${PYTHON:-.venv/bin/python}
 
 for ((i = 1; i < $1; i++)); do
-  JAX_PROCESS_ID=$i "$PYTHON" -m "${@:2}" &
+  (trap - INT; JAX_PROCESS_ID=$i exec "$PYTHON" -m "${@:2}") & # bash lets what is in the background ignore Ctrl-C
 done
 JAX_PROCESS_ID=0 exec "$PYTHON" -m "${@:2}"

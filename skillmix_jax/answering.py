@@ -16,6 +16,7 @@ from skillmix_jax import compile_cache, files
 from skillmix_jax.batches import Prompt, decode_mesh, fitting_batch_size, free_bytes
 from skillmix_jax.data import chat, tokenizer
 from skillmix_jax.data.records import Data
+from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.decode import Sampler, check_numbers, check_prompts
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import initialize_distributed, on_main_process
@@ -29,7 +30,7 @@ TRAINING_TOKENS = 256  # of an answer that `train` writes, at most
 
 
 def to_row(name: str, ids: list[int], reason: str, template: str, encoder: tokenizer.Tokenizer) -> dict[str, Any]:
-  """One line of an answers file; num_tokens counts the end token."""
+  """Returns one line of an answers file; num_tokens counts the end token."""
   answer = chat.decode_answer(template, encoder, ids)
   return {'id': name, 'answer': answer, 'num_tokens': len(ids), 'finish_reason': reason}
 
@@ -66,8 +67,8 @@ class Model:
     self._source = open_source(checkpoint)
     self.fingerprint = fingerprint(self._source)
     self._template = template or self._source.data_identity['template']['name']
-    if self._template not in chat.TEMPLATES:
-      raise InputError(f'template={self._template!r} is not one of {", ".join(chat.TEMPLATES)}')
+    if self._template not in TEMPLATES:
+      raise InputError(f'template={self._template!r} is not one of {", ".join(TEMPLATES)}')
     self._encoder = tokenizer.load(self._source.tokenizer)
     self.batch_size = batch_size
     self._sampler: Sampler | None = None
@@ -80,13 +81,13 @@ class Model:
     self.settings = {**names, 'template': self._template, 'dtype': dtype}
 
   def encode(self, dialogs: Sequence[dict], max_new_tokens: int) -> list[Prompt]:
-    """(id, token ids) of each; raises InputError naming the dialog that is wrong or too long."""
+    """Returns (id, token ids) of each; raises InputError naming the dialog that is wrong or too long."""
     prompts = encode_dialogs(dialogs, self._template, self._encoder)
     check_prompts(prompts, self.config, max_new_tokens)
     return prompts
 
   def choose_batch_size(self, longest: int, num: int, max_new_tokens: int, stored: int | None = None) -> int:
-    """How many prompts to answer at a time; the same number on every process.
+    """Returns how many prompts to answer at a time; the same number on every process.
 
     Args:
       longest: tokens of the longest prompt that will come.
@@ -113,7 +114,7 @@ class Model:
 
   @property
   def mesh(self) -> str:
-    """Where it answers, in words."""
+    """The devices that it answers on, in words."""
     shape = ' x '.join(f'{name} {size}' for name, size in self._mesh.shape.items() if name != 'fsdp')
     return f'{self._mesh.size} x {self._mesh.devices.flat[0].device_kind} ({shape})'
 
@@ -121,7 +122,8 @@ class Model:
     self, dialogs: Sequence[dict], *, temperature: float, top_p: float = 1.0, max_new_tokens: int = 512, seed: int = 0,
     batch_size: int | None = None, on_batch: Callable[[int, int, float], Any] | None = None,
   ) -> Iterator[dict]:  # fmt: skip
-    """Answers {'id', 'answer', 'num_tokens', 'finish_reason'} of dialogs {'id', 'messages'}; see Sampler.sample.
+    """Returns answers {'id', 'answer', 'num_tokens', 'finish_reason'} to dialogs {'id', 'messages'}; see
+    Sampler.sample.
 
     Raises:
       InputError: a number or a dialog is wrong; raised by the call, before anything is compiled.
@@ -142,8 +144,9 @@ class Model:
     if self._sampler is None:
       cfg, mesh = self.config, self._mesh
       with jax.set_mesh(mesh):
-        matrices = lambda x: jax.ShapeDtypeStruct(x.shape, cfg.dtype if x.ndim > 2 else x.dtype, sharding=x.sharding)
-        like = jax.tree.map(matrices, decoder.abstract(cfg))
+        read = lambda x, weight: jax.ShapeDtypeStruct(x.shape, weight.copied_as(cfg.dtype), sharding=x.sharding)
+        like = decoder.abstract(cfg)
+        like = jax.tree.map(read, like, decoder.describe(like))
         params = self._source.load(like, mesh)
       self._sampler = Sampler(params, cfg, mesh, self._encoder.eos_id, consume=True)
     return self._sampler
@@ -168,7 +171,7 @@ class TrainingSamples:
       self._batch_size = json.loads(self._settings.read_text())['batch_size']
 
   def has(self, step: int) -> bool:
-    """Whether samples/<step>.jsonl is there: on all processes that which process 0 sees."""
+    """Says whether samples/<step>.jsonl exists; every process gets the answer of process 0."""
     return on_main_process((self._folder / f'{step}.jsonl').exists())
 
   def write(self, step: int, params: decoder.Decoder):

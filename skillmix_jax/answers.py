@@ -23,7 +23,7 @@ FLAGS = ('template', 'dtype', 'temperature', 'top_p', 'max_new_tokens', 'seed', 
 
 
 def prompt_hash(ids: Sequence[int]) -> str:
-  """16 hex digits over the tokens of a prompt."""
+  """Hashes the tokens of a prompt to 16 hex digits."""
   return hashlib.sha256(np.asarray(ids, '<i4').tobytes()).hexdigest()[:16]
 
 
@@ -36,7 +36,7 @@ class Answers:
   """
 
   def __init__(self, path: Path):
-    """Reads what is there; raises InputError where a line is no answer."""
+    """Reads the answers in the file; raises InputError where a line is not an answer."""
     self._path, self._settings_path = path, path.with_name(f'{path.name}.settings.json')
     self._complete = 0  # bytes
     self.ids: set[str] = set()
@@ -119,7 +119,7 @@ class Answers:
     write_json(self._settings_path, {**settings, 'prompts': hashes})
 
   def open(self):
-    """The file, to append to."""
+    """Opens the file to append to it."""
     file = self._path.open('ab')
     file.truncate(self._complete)
     return file

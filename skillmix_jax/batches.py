@@ -27,7 +27,7 @@ Prompt = tuple[str, Sequence[int]]
 
 
 def bucket(length: int) -> int:
-  """The length that prompts of this length are padded to: 32, 48, 64, 96, 128, ... so that shapes are few."""
+  """Returns the length that prompts of this length are padded to: 32, 48, 64, 96, 128, ... so that shapes are few."""
   size = SMALLEST_BUCKET
   while size < length:
     size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
@@ -35,7 +35,7 @@ def bucket(length: int) -> int:
 
 
 def batches(prompts: Sequence[Prompt], num_rows: int) -> Iterator[tuple[int, Sequence[Prompt]]]:
-  """(padded length, at most `num_rows` prompts), the longest first: what does not fit in memory is known at once."""
+  """Yields (padded length, at most `num_rows` prompts), the longest first, so that what does not fit fails at once."""
   longest_first = sorted(prompts, key=lambda prompt: -len(prompt[1]))
   for length, group in itertools.groupby(longest_first, key=lambda prompt: bucket(len(prompt[1]))):
     same = list(group)
@@ -44,7 +44,7 @@ def batches(prompts: Sequence[Prompt], num_rows: int) -> Iterator[tuple[int, Seq
 
 
 def free_bytes() -> int | None:
-  """Free memory of a device, the same number on every process; None where the device does not say (CPU)."""
+  """Returns the free memory of a device, the same number on every process; None where the device does not say (CPU)."""
   stats = jax.local_devices()[0].memory_stats()
   if not stats or 'bytes_limit' not in stats:
     return None
@@ -52,17 +52,18 @@ def free_bytes() -> int | None:
 
 
 def weight_bytes(cfg: Config) -> int:
-  """Bytes of the copy that is sampled from."""
+  """Counts the bytes of the copy of the weights that is sampled from."""
   return cfg.num_params * jnp.dtype(cfg.dtype).itemsize
 
 
 def cache_bytes(cfg: Config, num_slots: int) -> int:
-  """Bytes of the keys and values of one row."""
+  """Counts the bytes of the keys and values of one row."""
   return 2 * cfg.num_layers * cfg.num_kv_heads * cfg.head_dim * num_slots * jnp.dtype(cfg.dtype).itemsize
 
 
 def decode_mesh(cfg: Config, free: int | None) -> jax.sharding.Mesh:
-  """All devices as (data, 1, tensor): tensor is 1 where a copy of the weights fits, else as small as possible.
+  """Makes a mesh (data, 1, tensor) of all devices; tensor is 1 where a copy of the weights fits, else as small as
+  possible.
 
   Raises:
     InputError: the weights do not fit into `free` bytes of each device.
@@ -81,7 +82,7 @@ def decode_mesh(cfg: Config, free: int | None) -> jax.sharding.Mesh:
 def fitting_batch_size(
   cfg: Config, mesh: jax.sharding.Mesh, free: int | None, longest: int, num: int, max_new_tokens: int
 ) -> int:
-  """How many prompts are answered at a time: as many as fit, and not more than there are.
+  """Returns how many prompts are answered at a time: as many as fit, and not more than there are.
 
   Free memory is never quite the same twice: whoever wants the same answers once more asks once and keeps the number.
 
@@ -102,6 +103,6 @@ def fitting_batch_size(
 
 
 def rows_on(mesh: jax.sharding.Mesh, batch_size: int) -> int:
-  """Rows of a batch: equally many for each device on 'data'."""
+  """Rounds up to rows of a batch that every device on 'data' gets equally many of."""
   data = mesh.shape['data']
   return -(-batch_size // data) * data

@@ -32,7 +32,7 @@ DAMAGED = '.damaged'  # after the step in the name of a folder that could not be
 
 
 def _to_dict(tree):
-  """The same arrays with the plain names of dicts in place of modules, as they stand in the checkpoint."""
+  """Returns the same arrays with the plain names of dicts instead of modules, as the checkpoint has them."""
   is_module = lambda node: isinstance(node, nnx.Module)
   return jax.tree.map(lambda x: nnx.to_pure_dict(nnx.state(x)) if is_module(x) else x, tree, is_leaf=is_module)
 
@@ -43,7 +43,7 @@ def _from_dict(tree, like):
 
 
 def steps_in(workdir: Path) -> list[int]:
-  """Steps of the finished checkpoints of a run, ascending."""
+  """Lists the steps of the finished checkpoints of a run, ascending."""
   folder = workdir / FOLDER
   return sorted(int(path.name) for path in folder.glob('*') if path.name.isdigit()) if folder.is_dir() else []
 
@@ -52,7 +52,7 @@ def parse_reference(reference: str) -> tuple[Path, int]:
   """Reads `W` or `W@step` and returns the folder and the step, the latest by default.
 
   Raises:
-    InputError: there is no such folder, or it has no such checkpoint.
+    InputError: the folder or the checkpoint does not exist.
   """
   name, _, step = reference.rpartition('@') if re.search(r'@\d+$', reference) else (reference, '', None)
   workdir = Path(name)
@@ -82,7 +82,7 @@ def load_params(workdir: Path, step: int, like: Decoder, mesh: jax.sharding.Mesh
 
 
 def _saving() -> ocp.Context:
-  """How arrays go to disk.
+  """Returns the context that says how arrays go to disk.
 
   Never through pinned host memory, which orbax documents as its default on GPUs: XLA gives a process 64 GiB of it at
   most, and the state of 7B weights takes 81. Not compressed: that saves 7 % of the room and takes most of the time.
@@ -146,7 +146,7 @@ class Checkpoints:
 
   @property
   def latest(self) -> int | None:
-    """Step of the latest finished checkpoint."""
+    """The step of the latest finished checkpoint; None where the run has none."""
     return max(steps_in(self._workdir), default=None)
 
   def check_disk(self, like: State):
@@ -187,7 +187,7 @@ class Checkpoints:
     self._checkpointer.save_checkpointables_async(step, items, force=True, custom_metadata={'checksums': sums})
 
   def wait(self):
-    """Returns when the last save is complete."""
+    """Waits until the last save is complete."""
     self._checkpointer.wait()
 
   def restore(self, step: int, like: State, mesh: jax.sharding.Mesh) -> State:
@@ -201,7 +201,7 @@ class Checkpoints:
     return State(_from_dict(got['params'], like.params), _from_dict(got['opt'], like.opt))
 
   def restore_latest(self, like: State, mesh: jax.sharding.Mesh) -> tuple[State, int]:
-    """The latest checkpoint that can be read and its step; says which ones cannot, and gives them another name.
+    """Returns the latest checkpoint that can be read and its step; says which ones cannot, and renames them.
 
     Raises:
       DamagedCheckpoint: none can be read.
@@ -220,7 +220,7 @@ class Checkpoints:
     raise DamagedCheckpoint(f'{first}{more}: put a copy in its place, or start again in another --workdir')
 
   def last_good(self, like: State, mesh: jax.sharding.Mesh) -> int | None:
-    """The latest step that can be read back with finite weights, read and compared now."""
+    """Returns the latest step whose weights are finite when read back and compared now."""
     self.wait()
     for step in reversed(steps_in(self._workdir)):
       try:

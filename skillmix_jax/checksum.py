@@ -35,7 +35,7 @@ def differing(ours: Sums, saved: Sums) -> list[str]:
 
 @jax.jit
 def all_finite(tree: Any) -> jax.Array:
-  """Whether no number of a tree is infinite or NaN."""
+  """Says whether every number of a tree is finite."""
   return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()
 
 

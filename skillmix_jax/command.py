@@ -16,6 +16,8 @@ from skillmix_jax.errors import BAD_INPUT, INTERRUPTED, PREEMPTED, InputError
 # What libraries that are not Python's own say as well, inside of errors of their own
 _DISK_FULL = os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT)
 
+STORED = 'what came is stored; run the same command again and it does only what is missing'
+
 
 def _fail(message: object):
   print('error: ' + ' '.join(str(message).split()), file=sys.stderr)
@@ -23,7 +25,7 @@ def _fail(message: object):
 
 
 def _without_repr(error: Exception) -> str:
-  """What an error about a flag says, without what only Python's users can read."""
+  """Returns what an error about a flag says, without what only users of Python can read."""
   text = str(error)
   if isinstance(error, KeyError):
     text = str(error.args[0])
@@ -50,12 +52,12 @@ def _help(main_module) -> str:
 
 def stop_on_sigterm():
   """A preempted job ends with the code that tells launchers to run it again; for commands that store as they go."""
+  signal.signal(signal.SIGTERM, _stop)
 
-  def stop(number, frame):
-    print('SIGTERM: what came is stored; run the same command again', file=sys.stderr, flush=True)
-    sys.exit(PREEMPTED)
 
-  signal.signal(signal.SIGTERM, stop)
+def _stop(number, frame):
+  print(f'SIGTERM: {STORED}', file=sys.stderr, flush=True)
+  sys.exit(PREEMPTED)
 
 
 def run(main: Callable[[], int | None], config_flag: str | None = None):
@@ -96,7 +98,8 @@ def run(main: Callable[[], int | None], config_flag: str | None = None):
     except InputError as error:
       _fail(error)
     except KeyboardInterrupt:
-      print('interrupted', file=sys.stderr)
+      stores = signal.getsignal(signal.SIGTERM) is _stop
+      print(f'Ctrl-C: {STORED}' if stores else 'interrupted', file=sys.stderr)
       sys.exit(INTERRUPTED)
     except Exception as error:
       if not any(text in str(error) for text in _DISK_FULL):

@@ -8,7 +8,9 @@ import jax
 
 
 def default_folder() -> Path:
-  """Of this user; programs for a CPU are those of this machine, since another one may lack its instructions."""
+  """Returns this user's folder; programs for a CPU get a folder for each machine, since another may lack its
+  instructions.
+  """
   cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
   backend = jax.default_backend()
   return cache / 'skillmix_jax' / 'compile_cache' / (f'cpu-{platform.node()}' if backend == 'cpu' else backend)

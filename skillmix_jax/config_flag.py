@@ -17,7 +17,7 @@ BOOLEANS = ('true', 't', '1', 'false', 'f', '0')
 
 
 def explain(argv: Sequence[str], flag: str) -> str | None:
-  """One line about the first mistake in --`flag` or a --`flag`.KEY of `argv`; None where neither is to blame."""
+  """Returns a line about the first mistake in --`flag` or a --`flag`.KEY of `argv`; None where neither is to blame."""
   given = _values(argv, flag)
   if not given:
     return None
@@ -41,14 +41,14 @@ def _about_file(flag: str, reference: str, reason: BaseException) -> str:
   if argument and isinstance(reason, TypeError) and 'get_config() takes 0' in str(reason):
     return f'{where}: {path} takes no argument, leave out :{argument}'
   if isinstance(reason, AttributeError) and 'get_config' in str(reason):
-    return f'{where}: {path} is no config, it has no function get_config'
+    return f'{where}: {path} is not a config: it has no function get_config'
   if isinstance(reason, SyntaxError):
     return f'{where}: {path} is no Python file ({reason.msg}, line {reason.lineno})'
   return f'{where}: {reason if isinstance(reason, InputError) else f"{type(reason).__name__} in it, {reason}"}'
 
 
 def missing(flag: str) -> str:
-  """What to say where --`flag` is not given."""
+  """Returns the message for a command line without --`flag`."""
   return f'--{flag}=FILE is missing: {_example(flag)}'
 
 
@@ -57,7 +57,7 @@ def _example(flag: str) -> str:
 
 
 def _values(argv: Sequence[str], flag: str) -> dict[str, str | None]:
-  """KEY -> value of each --flag.KEY=value, '' for --flag itself; None: the value is missing."""
+  """Returns KEY -> value of each --flag.KEY=value, '' for --flag itself; None where the value is missing."""
   values: dict[str, str | None] = {}
   rest = list(argv[1:])
   while rest:
@@ -71,7 +71,7 @@ def _values(argv: Sequence[str], flag: str) -> dict[str, str | None]:
 
 
 def _leaves(config: ConfigDict) -> list[str]:
-  """Names of all keys, with their groups."""
+  """Lists the names of all keys, with their groups."""
   names = []
   for name in config:
     value = config.get(name)
@@ -113,7 +113,7 @@ def _is_number(value: str, kind: type) -> bool:
 
 
 def _nearest(name: str, leaves: list[str]) -> str:
-  """The key that was meant: of the same initials (lr), else the one most alike."""
+  """Guesses the key that was meant: the one with the same initials (lr), else the one most alike."""
   group, _, last = name.rpartition('.')
   initials = [leaf for leaf in leaves if ''.join(word[0] for word in leaf.rpartition('.')[2].split('_')) == last]
   same_group = [leaf for leaf in initials if leaf.startswith(group)]
@@ -136,7 +136,7 @@ def _meant(path: str) -> str:
 
 
 def _innermost(error: BaseException) -> BaseException:
-  """The error that a library wrapped, without its traceback."""
+  """Returns the error that a library wrapped, without its traceback."""
   while (inner := error.__cause__ or error.__context__) is not None:
     error = inner
   return error

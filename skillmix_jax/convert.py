@@ -27,7 +27,8 @@ from absl import flags
 
 from skillmix_jax import command, memory, model_card, workdir
 from skillmix_jax.checkpoint import load_params, parse_reference, save_params
-from skillmix_jax.data import chat, tokenizer, tokenizer_export
+from skillmix_jax.data import tokenizer, tokenizer_export
+from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import make_mesh
 from skillmix_jax.models import decoder, hf
@@ -43,7 +44,7 @@ def check_place(flag: str, out: Path, size: int):
     raise InputError(f'--{flag}={out} exists: give another folder, or remove it')
   parent = next(folder for folder in out.absolute().parents if folder.exists())
   if not parent.is_dir():
-    raise InputError(f'--{flag}={out}: {parent} is no folder')
+    raise InputError(f'--{flag}={out}: {parent} is not a folder')
   free = shutil.disk_usage(parent).free
   if free < size:
     raise InputError(
@@ -68,7 +69,7 @@ def written_beside(flag: str, out: Path) -> Iterator[Path]:
 
 
 def widest_mesh(cfg: Config) -> jax.sharding.Mesh:
-  """All devices, or as many as divide the model dim: the arrays are split over them, none holds the whole."""
+  """Makes a mesh of all devices, or of as many as divide the model dim, so that no device holds the whole model."""
   return make_mesh(1, max(n for n in range(1, jax.device_count() + 1) if cfg.dim % n == 0), 1)
 
 
@@ -76,7 +77,7 @@ def from_hf(reference: str, out: Path, template: str | None):
   """Writes the workdir `out` with the weights of a Hugging Face folder or repository.
 
   Raises:
-    InputError: the source is not usable, or `out` cannot be written; nothing is left behind then.
+    InputError: the source is not usable, or `out` cannot be written; nothing is left then.
   """
   folder = fetch(reference)
   source = open_folder(folder, template)
@@ -98,7 +99,7 @@ def to_hf(reference: str, out: Path, dtype: str, template: str | None):
   """Writes a checkpoint of a workdir (`W` or `W@step`) as the Hugging Face folder `out`.
 
   Raises:
-    InputError: the checkpoint is not usable, or `out` cannot be written; nothing is left behind then.
+    InputError: the checkpoint is not usable, or `out` cannot be written; nothing is left then.
   """
   folder, step = parse_reference(reference)
   saved = workdir.read_config(folder)
@@ -136,5 +137,5 @@ if __name__ == '__main__':
   flags.DEFINE_string('to_hf', None, 'folder to write for Hugging Face')
   flags.DEFINE_string('checkpoint', None, 'workdir: written with --from_hf, read (W or W@step) with --to_hf')
   flags.DEFINE_enum('dtype', 'bfloat16', DTYPES, 'of the weights that --to_hf writes')
-  flags.DEFINE_enum('template', None, sorted(chat.TEMPLATES), 'chat template, if not that of the model or the run')
+  flags.DEFINE_enum('template', None, sorted(TEMPLATES), 'chat template, if not that of the model or the run')
   command.run(main)

@@ -40,7 +40,7 @@ class Rule(NamedTuple):
 
 
 def _keep_top_p(logits_BV, top_p):
-  """-inf for all but the smallest set of most likely tokens whose probabilities sum to at least top_p.
+  """Sets -inf outside the smallest set of most likely tokens whose probabilities sum to at least top_p.
 
   The probability of the least likely token that stays is found by halving the interval of its bits, which for
   numbers >= 0 are ordered as the numbers are: 31 sums over the vocabulary are much cheaper than sorting it.
@@ -61,7 +61,7 @@ def _keep_top_p(logits_BV, top_p):
 
 
 def choose(logits_VB, keys_B2, index, temperature, top_p, rule: Rule):
-  """The next token of each row, int32 [B].
+  """Chooses the next token of each row, int32 [B].
 
   Args:
     logits_VB: float32.
@@ -86,7 +86,7 @@ def choose(logits_VB, keys_B2, index, temperature, top_p, rule: Rule):
 
 
 def row_key(seed: int, row_id: str) -> np.ndarray:
-  """uint32 [2]: the noise of a row is a function of the seed and its id."""
+  """Makes the key of a row's noise, uint32 [2], from the seed and the row's id."""
   return np.frombuffer(hashlib.sha256(f'{seed}\n{row_id}'.encode()).digest()[:8], '<u4').copy()
 
 
@@ -184,7 +184,7 @@ class Sampler:
         on_batch(len(answers), sum(len(ids) for _, ids, _ in answers), time.perf_counter() - began)
 
   def _batch(self, prompts, num_rows, length, numbers, rule, max_new_tokens, seed) -> np.ndarray:
-    """New tokens int32 [len(prompts), at most max_new_tokens]; what follows an end token means nothing."""
+    """Returns new tokens int32 [len(prompts), at most max_new_tokens]; what follows an end token means nothing."""
     rows = {
       'tokens': np.zeros((num_rows, length), np.int32),
       'lengths': np.ones(num_rows, np.int32),

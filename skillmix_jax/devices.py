@@ -40,17 +40,17 @@ class Gpu(NamedTuple):
 
   @property
   def memory(self) -> int:
-    """Bytes."""
+    """The memory in bytes."""
     return int(self.gib * 2**30)
 
   @property
   def bandwidth(self) -> float:
-    """Bytes a second."""
+    """The bandwidth in bytes a second."""
     return self.gbps * 1e9
 
   @property
   def peak(self) -> float:
-    """Dense bf16 FLOP/s."""
+    """The peak of dense bfloat16 products in FLOP/s."""
     peak = peak_flops(self.kind)
     assert peak is not None
     return peak

@@ -11,7 +11,6 @@ import ctypes.util
 import importlib.metadata
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,34 +23,17 @@ from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import initialize_distributed, make_mesh, spec
 from skillmix_jax.workdir import PACKAGES
 
-PROBE_BYTES = 256 * 2**20
-SLOW = 0.02  # GB/s: a checkpoint of 13B weights, 156 GB, would take two hours
-
 _PROCESSES = flags.DEFINE_integer('processes', None, 'processes that the run should have')
 _DEVICES = flags.DEFINE_integer('devices', None, 'devices that all processes together should see')
 _WORKDIR = flags.DEFINE_string('workdir', '.', 'folder that checkpoints go to')
 _BILLIONS = flags.DEFINE_float(
   'billions', None, 'weights of the model, in billions: does the disk hold its checkpoints?'
 )
-_KEEP = flags.DEFINE_integer('keep', 2, 'checkpoint.keep of the run', lower_bound=1)
-
-
-def write_speed(folder: Path) -> float:
-  """GB/s of a file that is written to disk, and removed."""
-  probe, block = folder / f'.doctor-{jax.process_index()}-{os.getpid()}', os.urandom(2**22)
-  began = time.perf_counter()
-  try:
-    with probe.open('wb') as file:
-      for _ in range(PROBE_BYTES // len(block)):
-        file.write(block)
-      os.fsync(file.fileno())
-  finally:
-    probe.unlink(missing_ok=True)
-  return PROBE_BYTES / (time.perf_counter() - began) / 1e9
+_KEEP = flags.DEFINE_integer('keep', 2, 'how many checkpoints the run keeps: its checkpoint.keep', lower_bound=1)
 
 
 def verdicts(processes: int | None, devices: int | None, folder: Path) -> Iterator[tuple[bool, str]]:
-  """(is it well, what was found)."""
+  """Yields (is it well, what was seen) for everything that is looked at."""
   yield True, ' '.join(f'{name} {importlib.metadata.version(name)}' for name in PACKAGES)
   seen, here = jax.devices(), jax.local_devices()
   yield processes in (None, jax.process_count()), f'{jax.process_count()} processes, expected {processes or "any"}'
@@ -72,9 +54,8 @@ def verdicts(processes: int | None, devices: int | None, folder: Path) -> Iterat
   yield traps.cores(len(os.sched_getaffinity(0)), os.cpu_count() or 1, 'SLURM_JOB_ID' in os.environ)
   free = shutil.disk_usage(folder).free
   yield traps.disk(free, folder, _BILLIONS.value, _KEEP.value)
-  if free > 2 * PROBE_BYTES:
-    speed = write_speed(folder)
-    yield speed > SLOW, f'{speed:.2f} GB/s written to {folder} by this process'
+  if free > 2 * traps.PROBE_BYTES:
+    yield traps.write_speed(folder)
   else:
     yield False, f'too little room in {folder} to measure how fast it is'
   mesh = make_mesh(1, -1, 1)
@@ -87,7 +68,7 @@ def verdicts(processes: int | None, devices: int | None, folder: Path) -> Iterat
 def main() -> int:
   folder = Path(_WORKDIR.value)
   if not folder.is_dir():
-    raise InputError(f'--workdir={folder} is no folder')
+    raise InputError(f'--workdir={folder} is not a folder')
   fraction = traps.memory_fraction(os.environ)
   if not fraction[0]:
     del os.environ[memory.DEPRECATED]  # so that the rest can be seen

@@ -31,7 +31,7 @@ def check_numbers(config: ConfigDict):
   at_least_0 = ('data.dialogs', 'data.text_rows', 'held_out.rows', 'sample_every')
   for name in (*at_least_1, *at_least_0, 'model.init_from', 'mesh.fsdp', 'loss.kind', 'optimizer.name'):
     if name not in flat:
-      raise InputError(f'--config is no training config, it has no key {name}: take one such as configs/tiny.py')
+      raise InputError(f'--config is not a training config: it has no key {name}: take one such as configs/tiny.py')
   for name in (*at_least_1, *at_least_0):
     smallest = int(name in at_least_1)
     if flat[name] < smallest:
@@ -133,7 +133,7 @@ def rows_of_step(needed: int, devices: int, accumulation: int) -> int:
 
 
 def resolve(config: ConfigDict, cfg: Config, data: Data, folder: Path) -> dict:
-  """What W/config.json records: the config, the model's shape, the data's identity, how held-out rows are chosen.
+  """Returns what W/config.json records: config, model's shape, identity of the data, how held-out rows are chosen.
 
   A run of an earlier version that goes on in `folder` keeps its held-out rows, the first of each source.
   """

@@ -31,7 +31,7 @@ class HeldOut:
       ]
 
   def __call__(self, params) -> dict[str, float]:
-    """{'held_out_loss_<source>': nats per trained token}."""
+    """Returns {'held_out_loss_<source>': nats per trained token}."""
     results = {}
     for source, batches in self._batches.items():
       sums = [self._measure(params, batch) for batch in batches]

@@ -5,7 +5,7 @@ ends: a run that was killed blocks nobody, and there is no heartbeat that a busy
 
 What it cannot do. NFS 4, GPFS and Lustre (mounted with `flock`) keep it between machines and drop it some 90 s after a
 machine has died. NFS 3 drops it only when that machine is back: until then the message says which file to delete. A
-mount without locks (some Lustre and FUSE mounts) cannot be protected, which is said once. Mounts whose locks are only
+mount without locks (some Lustre and FUSE mounts) cannot be protected; a line says so once. Mounts whose locks are only
 the machine's own (`localflock`, `local_lock=all`) look protected and let a second machine in. One process does not
 exclude itself, and it loses the lock when it opens and closes the lock file elsewhere.
 """

@@ -32,7 +32,7 @@ RULES = {
   'heads': 'tensor',
   'ffn': 'tensor',
   'vocab': 'tensor',
-  'lookup': ('fsdp', 'tensor'),  # the model dim of the embedding table: looked up where it lies, never gathered
+  'lookup': ('fsdp', 'tensor'),  # the model dim of the embedding table: looked up on its device, never gathered
 }
 
 
@@ -69,7 +69,7 @@ def initialize_distributed():
     address, num, index = (given.get(name, '') for name in BY_HAND)
     if not (address and num.isdecimal() and index.isdecimal() and int(index) < int(num)):
       settings = ' '.join(f'{name}={value}' for name, value in given.items())
-      raise InputError(f'{settings}: needed are {", ".join(BY_HAND)}, of which the last counts from 0')
+      raise InputError(f'{settings}: set all of {", ".join(BY_HAND)}; the last counts from 0')
     jax.distributed.initialize(address, int(num), int(index), cluster_detection_method='deactivate', **limits)
   else:
     slurm.check_processes(os.environ)
@@ -91,7 +91,7 @@ def _find_cluster(limits: dict[str, Any]):
 
 
 def heartbeat_seconds() -> int:
-  """How long a process may be silent before it counts as lost, and all others end."""
+  """Returns how long a process may be silent before it counts as lost and all others end."""
   return int(os.environ.get('SKILLMIX_HEARTBEAT_SECONDS', HEARTBEAT_SECONDS))
 
 
@@ -132,7 +132,7 @@ def mesh_sizes(data: int, fsdp: int, tensor: int, num_devices: int) -> tuple[int
 
 
 def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
-  """Mesh of the given shape, see `mesh_sizes`.
+  """Makes a mesh of the given shape, see `mesh_sizes`.
 
   `devices`: those of `plan`, which need not exist; None: all that there are.
 
@@ -161,14 +161,14 @@ def on_mesh(tree, mesh: jax.sharding.Mesh):
 
 
 def on_every_process(value: bool) -> bool:
-  """Whether it is true on all processes; each of them must ask."""
+  """Says whether something is true on all processes; each of them must ask."""
   if jax.process_count() == 1:
     return value
   return bool(multihost_utils.process_allgather(np.array(value)).all())
 
 
 def on_main_process(value: bool) -> bool:
-  """What process 0 says; each process must ask."""
+  """Returns what process 0 says; each process must ask."""
   if jax.process_count() == 1:
     return value
   return bool(multihost_utils.broadcast_one_to_all(np.array(value)))

@@ -89,7 +89,7 @@ class Writer:
       self._bar.console.print(f'step {row["step"]}  {line}', highlight=False, markup=False)
 
   def advance(self, step: int, loss: float):
-    """Moves the bar; a log shows the rows alone."""
+    """Moves the bar; without a terminal only the rows are shown."""
     if self._bar is not None:
       self._bar.update(self._bar.task_ids[0], completed=step, description=f'loss {loss:.4f}')
 
@@ -136,7 +136,7 @@ class Report:
 
 
 def read_rows(path: Path, say: bool = False) -> list[dict]:
-  """Rows of a metrics.jsonl; what is no row is left out: a last line that a kill cut short, a damaged one.
+  """Returns the rows of a metrics.jsonl; other lines are left out: a last line that a kill cut short, a damaged one.
 
   `say`: name damaged lines on stderr.
   """

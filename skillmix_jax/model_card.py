@@ -13,7 +13,7 @@ RECIPE = ('seed', 'steps', 'accumulation', 'deterministic', 'data', 'loss', 'opt
 
 
 def ancestors(init_from: str) -> list[str]:
-  """What a run started from, what that started from, and so on, as far as the folders are there."""
+  """Lists what a run started from, what that started from, and so on, as far as the folders exist."""
   found: list[str] = []
   while init_from and init_from not in found:
     found.append(init_from)
@@ -53,7 +53,7 @@ def render(folder: Path, step: int, dtype: str, template: str) -> str:
 
 
 def _command(argv: list[str]) -> str:
-  """What was typed; a module's name stands in argv as its file."""
+  """Returns the command as it was typed; argv has a module's file instead of its name."""
   file = Path(argv[0])
   program = f'python -m skillmix_jax.{file.stem}' if file.parent.name == 'skillmix_jax' else file.name
   return shlex.join([*program.split(), *argv[1:]])

@@ -9,6 +9,7 @@ from jax.sharding import PartitionSpec as P
 from optax.contrib import MuonDimensionNumbers, muon
 
 from skillmix_jax.errors import InputError
+from skillmix_jax.models.decoder import Decoder, name_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Optimizer:
     if self.warmup_steps < 0:
       raise InputError(f'optimizer.warmup_steps={self.warmup_steps} must not be negative')
     if not (0 <= self.b1 < 1 and 0 <= self.b2 < 1 and self.eps > 0):
-      raise InputError(f'optimizer.b1={self.b1}, b2={self.b2} must lie in [0, 1) and eps={self.eps} above 0')
+      raise InputError(f'optimizer.b1={self.b1}, b2={self.b2} must be in [0, 1) and eps={self.eps} above 0')
     if self.clip is not None and not self.clip > 0:
       raise InputError(f'optimizer.clip={self.clip} must be above 0, or None')
 
@@ -76,9 +77,13 @@ class Optimizer:
     return update if self.clip is None else optax.chain(optax.clip_by_global_norm(self.clip), update)
 
 
-def _block_matrices(params):
+def _block_matrices(params: Decoder):
   """Muon takes the stacked matrices [layers, in, out] of the blocks; None leaves a weight to Adam."""
-  return jax.tree.map(lambda w: MuonDimensionNumbers(1, 2) if w.ndim == 3 else None, params)
+  numbers = {
+    f'blocks.{name}': MuonDimensionNumbers(1, 2)
+    for name, weight in params.cfg.block_weights.items() if weight.kind == 'matrix'
+  }  # fmt: skip
+  return jax.tree_util.tree_map_with_path(lambda path, _: numbers.get(name_of(path)), params)
 
 
 def _on_whole_matrices(tx: optax.GradientTransformation) -> optax.GradientTransformation:

@@ -123,7 +123,7 @@ def make_plan(config: ConfigDict, target: Target) -> Plan:
   else:
     notes.append(
       f'no compiler for {target.name} is installed: this is arithmetic, within 10 % of the compilers where they were '
-      'asked (docs/scale.md); make plan-tools, then .venv-plan/bin/python -m skillmix_jax.plan'
+      'asked (docs/guides/scale.md); make plan-tools, then .venv-plan/bin/python -m skillmix_jax.plan'
     )
   program = found.text if found else None
   scattered, summed = gradient_sums(program, run) if program and run.fsdp > 1 else (None, [])
@@ -192,7 +192,7 @@ def find_change(config: ConfigDict, target: Target, plan: Plan) -> dict | None:
 
 
 def show(plan: Plan, config_name: str, target: Target) -> str:
-  """The answer for people."""
+  """Prints the answer for people."""
   gib = lambda size: f'{size / GIB:10.2f}'
   estimate, compiled = plan.estimate_bytes_per_device, plan.compiled_bytes_per_device or {}
   total = {'peak': sum(estimate.values())}
@@ -233,7 +233,7 @@ def show(plan: Plan, config_name: str, target: Target) -> str:
 
 
 def show_program(program: Reading, fused: bool) -> list[str]:
-  """What the compiler made of the step: lines for people."""
+  """Prints what the compiler made of the step, for people."""
   lines = [f'products computed again for want of memory: {program.rematerialised_products}']
   if fused:
     lines[0] += f'; fused attention forward in the backward pass of a block: {program.fused_forwards_in_backward}'
@@ -263,7 +263,7 @@ def main():
 
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'the experiment, for example configs/llama13b.py')
-_TARGET = flags.DEFINE_string('target', None, 'for example 4xH100, 1xH200, v5p-16, v5e-32')
+_TARGET = flags.DEFINE_string('target', None, 'hardware to plan for, for example 4xH100, 1xH200, v5p-16, v5e-32')
 _JSON = flags.DEFINE_string('json', None, 'file to write the answer to, for programs')
 
 if __name__ == '__main__':

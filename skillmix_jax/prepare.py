@@ -13,7 +13,7 @@ printed; it is refused where it happens to more than --max_cut of the dialogs, o
 --drop_cut leaves such dialogs out, counted per k as well.
 
 A share of dialogs and documents (--held_out) is set apart by a hash of the content, to measure the loss on. The
-same input gives the same bytes. docs/data.md describes the files; `skillmix_jax.view` shows what is in them.
+same input gives the same bytes. docs/guides/data.md describes the files; `skillmix_jax.view` shows what is in them.
 """
 
 import pathlib
@@ -27,6 +27,7 @@ from rich.console import Console
 
 from skillmix_jax import command, data_summary
 from skillmix_jax.data import chat, manifest, records, rows, sources, tokenizer
+from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
 from skillmix_jax.lock import hold
 from skillmix_jax.progress import Preparing
@@ -149,7 +150,7 @@ def _add_shares(counts: dict[str, dict], shares: Mapping[str, float], documents:
 
 def _check_out(out: pathlib.Path, part: pathlib.Path):
   if out.exists() and not (out / 'manifest.json').is_file() and (not out.is_dir() or any(out.iterdir())):
-    raise InputError(f'--out={out} exists and is no output of prepare: give another folder, or remove it')
+    raise InputError(f'--out={out} exists and is not an output of prepare: give another folder, or remove it')
   try:
     shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
     part.mkdir(parents=True)
@@ -221,15 +222,15 @@ if __name__ == '__main__':
   flags.DEFINE_string('wet', '', 'pattern of Common Crawl WET files')
   flags.DEFINE_list('text', [], 'JSONL files of {"text": ...} and tfds:NAME:SPLIT, with commas between them')
   flags.DEFINE_string('tokenizer', None, 'folder with tokenizer.model or tokenizer.json')
-  flags.DEFINE_enum('template', None, sorted(chat.TEMPLATES), 'chat template of the model')
+  flags.DEFINE_enum('template', None, sorted(TEMPLATES), 'chat template of the model')
   flags.DEFINE_integer('length', 1024, 'tokens of a row', lower_bound=2)
   flags.DEFINE_string('out', None, 'folder to write')
   flags.DEFINE_integer(
     'rows', 0, 'stop at so many text rows, in equal shares from the text sources; 0: all', lower_bound=0
   )
-  flags.DEFINE_list('shares', [], 'of --rows by source instead of equal ones, for example code:1,wet:3')
+  flags.DEFINE_list('shares', [], 'shares of --rows by source instead of equal ones, for example code:1,wet:3')
   flags.DEFINE_list('languages', [], 'keep WET pages in one of these (eng,deu,...); default: all')
   flags.DEFINE_float('max_cut', 0.5, 'largest share of dialogs whose answer may be cut', lower_bound=0, upper_bound=1)
-  flags.DEFINE_boolean('drop_cut', False, 'leave out dialogs with an answer that lies wholly after --length')
+  flags.DEFINE_boolean('drop_cut', False, 'leave out dialogs with an answer that is wholly after --length')
   flags.DEFINE_float('held_out', 0.01, 'share of documents and dialogs to hold out', lower_bound=0, upper_bound=1)
   command.run(main)

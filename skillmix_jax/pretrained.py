@@ -15,9 +15,9 @@ from skillmix_jax.errors import InputError
 from skillmix_jax.models import hf, tensor_files
 from skillmix_jax.models.config import Config
 from skillmix_jax.models.decoder import Decoder
+from skillmix_jax.models.families import FAMILIES
 from skillmix_jax.pieces import add_pieces
 
-TEMPLATE_OF = {'llama': 'llama2', 'mistral': 'mistral'}
 FILES = ['*.safetensors', '*.json', tokenizer.SENTENCEPIECE_FILE]
 NOT_FILES = ['consolidated*']  # the same weights a second time, under other names
 HUB_ID = re.compile(r'[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*')
@@ -25,7 +25,7 @@ OURS = ('checkpoints', 'runs')  # folders of this project: 'checkpoints/x' is ne
 
 
 class Source(NamedTuple):
-  """Weights that are there, and what belongs to them."""
+  """Weights that exist, and what belongs to them."""
 
   config: Config
   data_identity: dict[str, Any]  # template and tokenizer that they were made for, as in W/config.json
@@ -39,7 +39,7 @@ def open_source(reference: str) -> Source:
   """Opens `W`, `W@step`, a Hugging Face folder or `ORG/NAME`, a Hub repository, which is downloaded.
 
   Raises:
-    InputError: nothing usable is there.
+    InputError: there are no usable weights.
   """
   folder = Path(reference)
   if _is_hub_id(reference) or ((folder / 'config.json').is_file() and not (folder / FOLDER).is_dir()):
@@ -60,7 +60,7 @@ def open_folder(folder: Path, template: str | None) -> Source:
       f'{encoder.files[0]} has {encoder.vocab_size} tokens, but the embedding of the model has {config.vocab_size} '
       'rows: the two do not belong together'
     )
-  template = template or TEMPLATE_OF[config.model_type]
+  template = template or FAMILIES[config.model_type].template
   identity = {
     'fingerprint': None,
     'template': chat.identity(template),
@@ -85,7 +85,7 @@ def fingerprint(source: Source) -> str:
   """16 hex digits that tell weights apart: a copy has the same, another training or export another.
 
   Of each file the name, the size and a few pieces are read, the first and the last bytes among them, so that 50 GB
-  take no time. Ends alone would not do: in bfloat16 the norms, which often lie last, hardly move in a fine-tuning.
+  take no time. Ends alone would not do: in bfloat16 the norms, which often come last, hardly move in a fine-tuning.
   """
   digest = hashlib.sha256()
   for name, path in sorted(source.files().items()):
@@ -96,7 +96,7 @@ def fingerprint(source: Source) -> str:
 
 
 def is_here(reference: str) -> bool:
-  """Whether there is a folder of that name, or the Hub may have it."""
+  """Says whether a folder of that name exists or the Hub may have it."""
   return Path(re.sub(r'@\d+$', '', reference)).is_dir() or _is_hub_id(reference)
 
 
@@ -115,7 +115,7 @@ def fetch(reference: str) -> Path:
   if Path(reference).is_dir():
     return Path(reference)
   if not _is_hub_id(reference):
-    raise InputError(f'{reference} is no folder, and no name of a Hub repository (ORG/NAME)')
+    raise InputError(f'{reference} is neither a folder nor the name of a Hub repository (ORG/NAME)')
   import huggingface_hub
   from huggingface_hub import errors
 

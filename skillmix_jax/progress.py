@@ -20,7 +20,7 @@ SECONDS_BETWEEN_LINES = 10  # of `prepare` in a log
 
 
 def terminal_bar(name: str, total: int, done: int = 0) -> Progress | None:
-  """A bar on stderr that counts up to `total`, started, with one task; None where stderr is no terminal."""
+  """A bar on stderr that counts up to `total`, started, with one task; None where stderr is not a terminal."""
   if not sys.stderr.isatty():
     return None
   columns = (TextColumn(name), MofNCompleteColumn(), BarColumn(), TextColumn('{task.description}'))
@@ -77,7 +77,7 @@ class Preparing:
       self._bar.stop()
 
   def update(self, name: str, documents: int, rows: int, tokens: int):
-    """`tokens` is how many were added."""
+    """Shows progress; `tokens` is how many were added."""
     self._tokens[name] += tokens
     total, seconds = self._tokens.total(), time.monotonic() - self._start
     line = f'{name}: {documents:,} read, {rows:,} rows, {self._tokens[name]:,} tokens'

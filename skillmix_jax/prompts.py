@@ -9,7 +9,7 @@ from skillmix_jax.errors import InputError
 
 
 def read_dialogs(path: Path) -> list[dict]:
-  """The prompts of a JSONL file.
+  """Reads the prompts of a JSONL file.
 
   Raises:
     InputError: the file or a line is wrong; the message starts with FILE:LINE.
@@ -26,7 +26,7 @@ def read_dialogs(path: Path) -> list[dict]:
     if not isinstance(name, str) or not name:
       raise InputError(f"{origin}: 'id' must be a text that is not empty, not {name!r}")
     if name in found:
-      raise InputError(f'{origin}: id {name!r} stands at {found[name]} already')
+      raise InputError(f'{origin}: id {name!r} is already used at {found[name]}')
     try:
       chat.check_messages(dialog['messages'], last='user')
     except InputError as error:

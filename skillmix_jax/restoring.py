@@ -59,13 +59,13 @@ def read(path: Path, wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def _saved_checksums(path: Path) -> dict[str, Sums]:
-  """Those of params and opt; empty where an earlier version saved."""
+  """Returns the checksums of params and opt; empty where an earlier version saved."""
   metadata = json.loads((path / '_CHECKPOINT_METADATA').read_text())
   return (metadata.get('custom_metadata') or {}).get('checksums', {})
 
 
 def _reason(error: BaseException, path: Path) -> str:
-  """Where reading failed, in a few words; raises what has nothing to do with the files."""
+  """Says in a few words where reading failed; raises an error that has nothing to do with the files."""
   chain = [error]
   while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None:
     chain.append(inner)

@@ -81,10 +81,10 @@ def _define_flags():
   flags.DEFINE_string('answers', None, 'JSONL file to append the answers to')
   flags.DEFINE_float('temperature', 0.7, '0 takes the likeliest token')
   flags.DEFINE_float('top_p', 1.0, 'draw from the likeliest tokens that have this probability together')
-  flags.DEFINE_integer('max_new_tokens', 512, 'longest answer')
-  flags.DEFINE_integer('seed', 0, 'of the noise')
-  flags.DEFINE_string('template', None, 'instead of the template that the checkpoint was trained with')
-  flags.DEFINE_enum('dtype', 'bfloat16', DTYPES, 'of the computation')
+  flags.DEFINE_integer('max_new_tokens', 512, 'longest answer, in tokens')
+  flags.DEFINE_integer('seed', 0, 'seed of the draws')
+  flags.DEFINE_string('template', None, 'chat template, instead of the one that the checkpoint was trained with')
+  flags.DEFINE_enum('dtype', 'bfloat16', DTYPES, 'type to compute in')
   flags.DEFINE_integer('batch_size', None, 'prompts at a time; default: as the memory allows, kept on a restart')
 
 

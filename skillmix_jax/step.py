@@ -12,7 +12,7 @@ from skillmix_jax.models.decoder import Decoder
 
 
 class State(NamedTuple):
-  """All that a training step changes; which step it is stands in the optimizer's count."""
+  """All that a training step changes; the optimizer's count says which step it is."""
 
   params: Decoder
   opt: optax.OptState
@@ -38,7 +38,7 @@ def _split(batch: dict, pieces: int) -> dict:
 def train_step(
   state: State, batch: dict, *, tx: optax.GradientTransformation, loss: Loss, accumulation: int, packed: bool
 ) -> tuple[State, dict]:
-  """One update from one global batch.
+  """Makes one update from one global batch.
 
   Args:
     state: weights and optimizer state.

@@ -27,7 +27,7 @@ def before_training():
 
 
 class CtrlC:
-  """A context manager, for the main thread.
+  """A context manager that turns Ctrl-C into a save; for the main thread.
 
   Attributes:
     pressed: whether it was.

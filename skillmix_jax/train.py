@@ -6,8 +6,8 @@
 The same command again continues where the run stopped, with exactly the steps that it would have taken. SIGTERM
 saves and exits with code 85, Ctrl-C saves and exits with code 130 (a second one ends at once): run the same command
 again. Any key of the config can be set on the command line (--config.steps=20); configs/common.py lists them with
-their meaning. A run starts from the first of these that is there: its own workdir, the weights that model.init_from
-names, random weights. A checkpoint that is damaged is said, and the one before it is used.
+their meaning. A run starts from the first of these that exists: its own workdir, the weights that model.init_from
+names, random weights. If a checkpoint is damaged, a line says so and the one before it is used.
 
 Writes into the workdir (default runs/<config>): config.json, run.json, tokenizer/, metrics.jsonl, TensorBoard
 events, checkpoints/<step>/{params,opt}, compile_cache/; every config.sample_every steps also samples/<step>.jsonl,
@@ -36,7 +36,7 @@ from skillmix_jax.checkpoint import Checkpoints, steps_in
 from skillmix_jax.data import mixture as mixtures
 from skillmix_jax.data.records import Data
 from skillmix_jax.devices import peak_flops
-from skillmix_jax.errors import INTERRUPTED, PREEMPTED, InputError
+from skillmix_jax.errors import INTERRUPTED, PREEMPTED, SOME_FAILED, InputError
 from skillmix_jax.experiment import check_numbers, default_workdir, model_config, open_inputs, resolve, rows_of_step
 from skillmix_jax.held_out import HeldOut
 from skillmix_jax.lock import hold_together
@@ -177,7 +177,7 @@ def train(config: ConfigDict, folder: Path) -> int:
       if said is None:
         raise
       print(f'error: {said}\n{error}', file=sys.stderr, flush=True)
-      return 1
+      return SOME_FAILED
     finally:
       if writer is not None:
         writer.close()
@@ -186,7 +186,7 @@ def train(config: ConfigDict, folder: Path) -> int:
       good = checkpoints.last_good(like, mesh)
       where = f'the last good checkpoint is step {good}' if good is not None else 'there is no good checkpoint'
       print(f'error: {not_finite}: not finite, stopped; {where} in {folder}', file=sys.stderr, flush=True)
-      return 1
+      return SOME_FAILED
   print(f'done: step {config.steps} in {folder}', file=sys.stderr, flush=True)
   return 0
 

@@ -32,7 +32,7 @@ MAY_CHANGE = (
 
 
 def flatten(tree: dict, prefix: str = '') -> dict[str, Any]:
-  """{'a': {'b': 1}} -> {'a.b': 1}."""
+  """Flattens {'a': {'b': 1}} to {'a.b': 1}."""
   flat: dict[str, Any] = {}
   for name, value in tree.items():
     flat |= flatten(value, f'{prefix}{name}.') if isinstance(value, dict) else {prefix + name: value}
@@ -40,10 +40,10 @@ def flatten(tree: dict, prefix: str = '') -> dict[str, Any]:
 
 
 def read_config(workdir: Path) -> dict:
-  """The config that a workdir was made with.
+  """Reads the config that a workdir was made with.
 
   Raises:
-    InputError: there is none, or it is damaged.
+    InputError: config.json is missing or damaged.
   """
   path = workdir / 'config.json'
   if not path.exists():
@@ -52,7 +52,7 @@ def read_config(workdir: Path) -> dict:
 
 
 def read_starts(workdir: Path) -> list[dict]:
-  """What run.json says of the starts of a run.
+  """Reads what run.json says of the starts of a run.
 
   Raises:
     InputError: it is damaged.
@@ -77,7 +77,7 @@ def _read_json(path: Path, names: tuple[str, ...], remedy: str) -> dict:
 
 
 def saved_model(saved: dict) -> Config:
-  """The decoder in a `read_config`."""
+  """Returns the decoder in a `read_config`."""
   return Config(**{name: value for name, value in saved['model'].items() if name != 'init_from'})
 
 
@@ -98,7 +98,7 @@ def open_tokenizer(workdir: Path, saved: dict) -> tokenizers.Tokenizer:
 
 
 def data_identity(manifest: dict) -> dict:
-  """What of a data manifest must not change between starts of a run."""
+  """Returns what of a data manifest must not change between starts of a run."""
   return {name: manifest[name] for name in ('fingerprint', 'template', 'tokenizer', 'length')}
 
 
@@ -179,7 +179,7 @@ def _git_sha() -> str | None:
 
 
 def _apart(old: object, new: object) -> tuple[str, str]:
-  """Both values, of objects the first entry that differs."""
+  """Shows both values; of objects, the first entry that differs."""
   if isinstance(old, dict) and isinstance(new, dict):
     name = next(name for name in {**old, **new} if old.get(name) != new.get(name))
     return f'{name} {_short(old.get(name))}', f'{name} {_short(new.get(name))}'

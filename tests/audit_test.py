@@ -3,19 +3,21 @@ import dataclasses
 import io
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
-import page_fixtures as fixtures
 import pytest
+from helpers import page_fixtures as fixtures
 from rich.console import Console
 
 from evals import audit, page
 from evals.questions import catalog
 from evals.results import people, sheets, statistics
+from evals.results.written import share
 from skillmix_jax.errors import InputError
 
 
@@ -209,7 +211,7 @@ def _edited(run, tmp_path, edit):
     (lambda lines: lines[2].__setitem__(6, '0.5'), "skill1 is '0.5'"),
     (lambda lines: lines[2].__setitem__(0, 'nowhere/1'), "no marked text 'nowhere/1'"),
     (lambda lines: lines[2].__setitem__(0, 'nowhere'), "no marked text 'nowhere'"),
-    (lambda lines: lines[2].__setitem__(0, lines[1][0]), 'is there twice'),
+    (lambda lines: lines[2].__setitem__(0, lines[1][0]), 'occurs twice'),
     (lambda lines: lines[0].__setitem__(0, 'name'), "column 'id' is missing"),
   ],
 )
@@ -261,9 +263,13 @@ def test_the_page_shows_what_the_audit_found(run, tmp_path):
   read = people.Audit.from_json(json.loads(json.dumps(found.to_json())))
   shown = page.render([fixtures.make_run('D(1)', num=2)], fixtures.results(), title='t', audits=[read])
   assert '60 texts marked blind by ann [x]' in shown and 'ann [x] and grader' in shown
-  console = Console(record=True, width=120, file=io.StringIO())
+  console = Console(record=True, width=80, file=io.StringIO())
   audit.show(found, console)
-  assert 'ann [x] and grader' in console.export_text()
+  lines = console.export_text().splitlines()
+  assert any('ann [x] and grader' in line for line in lines)
+  for criterion, of in found.pairs[0].criteria.items():  # a line each, also where a terminal has 80 columns
+    [line] = [line for line in lines if line.split()[:1] == [criterion]]
+    assert len(line) <= 80 and line.split()[-2:] == [str(of.n), share(of.agreement)]
 
 
 def _command(*arguments):
@@ -281,5 +287,5 @@ def test_the_command_draws_refuses_to_overwrite_and_compares(run, tmp_path):
   assert code == 2 and error.count('\n') == 1 and 'exists, perhaps with marks in it' in error
   _fill(path, path.read_text(encoding='utf-8-sig'), _like_the_grader(sheets.read_grades(run)))
   code, said, error = _command(f'--run={run}', f'--sheets={path}')
-  assert (code, error) == (0, '') and '1.00 [1.00, 1.00]' in said
+  assert (code, error) == (0, '') and re.search(r'1\.00 +\[1\.00, 1\.00\]', said)
   assert json.loads((run / 'audit.json').read_text())['people'] == ['sheet']

@@ -128,7 +128,7 @@ WRONG = {
   'wrong type': (*skills(lambda s: s[0].update(definition=3)), r'skill 1 .*"definition" is 3, not a string'),
   'not an object': (*skills(lambda s: s.insert(0, 'irony')), "skill 1 is 'irony', not an object with name, category"),
   'blank name': (*skills(lambda s: s[0].update(name='  ')), '"name" is blank'),
-  'same name': (*skills(lambda s: s[9].update(name=f'{s[0]["name"]} '.upper())), 'is there twice, first as "false con'),
+  'same name': (*skills(lambda s: s[9].update(name=f'{s[0]["name"]} '.upper())), 'occurs twice, first as "false con'),
   'wrong table': (*skills(lambda s: s[0].update(table='test')), '"table" is \'test\'; it must be "train" or'),
   'no skills': (*skills(lambda s: s.clear()), r'skills\.json: "skills" is empty'),
   'no key skills': ('skills.json', lambda r: r.pop('skills'), '"skills" is missing'),
@@ -137,7 +137,7 @@ WRONG = {
   'no topics': ('topics.json', lambda r: r.update(train=[], held_out=[]), r'topics\.json: no topics; it needs "train"'),
   'topics no list': ('topics.json', lambda r: r.update(held_out='Sushi'), '"held_out" is \'Sushi\'; it must be a list'),
   'topic no text': ('topics.json', lambda r: r['train'].insert(1, None), 'topic 2 of "train" is None, not a text'),
-  'same topic': ('topics.json', lambda r: r['train'].append('Skiing'), 'topic \'Skiing\' is there twice in "train"'),
+  'same topic': ('topics.json', lambda r: r['train'].append('Skiing'), 'topic \'Skiing\' occurs twice in "train"'),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from evals import compare
 from evals.marking.marks import majority, marks
 from evals.questions import catalog
-from evals.results import cells, contrasts, trust
+from evals.results import cells, contrasts, statistics, trust
 from evals.results.graded import GradedDecoy, GradedRun, GradedText
 from evals.results.summary import RunMetrics
 from skillmix_jax.errors import InputError
@@ -116,6 +116,8 @@ def test_holm_decides_over_all_contrasts_asked_for():
   assert decided[0].p_holm == pytest.approx(4 * 0.5**6) and decided[0].verdict == 'undecided'
   assert contrasts.decide(found[:1])[0].verdict == 'higher'
   assert decided[1].verdict == 'undecided' and decided[1].p == 1
+  # both are undecided, so .05 / 2 is what the smaller p has to pass; no difference is decided by no number
+  assert decided[0].needed == statistics.pairs_needed(0.5, 0.5, 0.025) and decided[1].needed is None
 
 
 def test_a_grader_of_the_writers_family_gives_no_verdict():

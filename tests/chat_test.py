@@ -2,9 +2,10 @@ import random
 
 import numpy as np
 import pytest
-from data_fixtures import bpe_folder, fuzz_messages, fuzz_text, mistral_model
+from helpers.data_fixtures import bpe_folder, fuzz_messages, fuzz_text, mistral_model
 
 from skillmix_jax.data import chat, tokenizer
+from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
 
 BOS, EOS = 1, 2
@@ -164,7 +165,7 @@ def test_only_mistral_ignores_an_empty_system_text(mistral):
     template: np.array_equal(
       chat.encode_dialog(template, mistral, messages)[0], chat.encode_dialog(template, mistral, with_system)[0]
     )
-    for template in chat.TEMPLATES
+    for template in TEMPLATES
   }
   assert same == {'mistral': True, 'llama2': False}  # as mistral-common and Meta's code do it
 
@@ -188,10 +189,10 @@ def _dialog(*roles, content='x'):
     ([{'role': 'user'}], "message 1 must be {'role'"),
     ([{'role': 'user', 'content': 5}], "message 1 must be {'role'"),
     (_dialog('user', 'tool'), "message 2 has role 'tool'"),
-    (_dialog('assistant', 'user'), "message 1 has role 'assistant' where 'user' must stand"),
-    (_dialog('user', 'user', 'assistant'), "message 2 has role 'user' where 'assistant' must stand"),
-    (_dialog('user', 'assistant', 'system', 'assistant'), "message 3 has role 'system' where 'user' must stand"),
-    (_dialog('system', 'assistant'), "message 2 has role 'assistant' where 'user' must stand"),
+    (_dialog('assistant', 'user'), "message 1 has role 'assistant' where 'user' is expected"),
+    (_dialog('user', 'user', 'assistant'), "message 2 has role 'user' where 'assistant' is expected"),
+    (_dialog('user', 'assistant', 'system', 'assistant'), "message 3 has role 'system' where 'user' is expected"),
+    (_dialog('system', 'assistant'), "message 2 has role 'assistant' where 'user' is expected"),
     (_dialog('system'), "last message has role 'system'"),
     (_dialog('user'), "last message has role 'user'; it must be 'assistant'"),
     (_dialog('user', 'assistant', content=' \n'), 'message 2: the answer is empty'),
@@ -215,7 +216,7 @@ def test_fuzzed_texts_contain_what_they_must():
   assert any(text != text.lstrip() for text in texts) and any(text != text.rstrip('\n') for text in texts)
 
 
-@pytest.mark.parametrize('template', chat.TEMPLATES)
+@pytest.mark.parametrize('template', TEMPLATES)
 def test_a_prompt_may_follow_an_answer_that_says_nothing(mistral, template):
   prompt = chat.encode_prompt(template, mistral, _dialog('user', 'assistant', 'user', content='')).tolist()
   assert prompt.count(mistral.eos_id) == 1 and prompt[0] == mistral.bos_id

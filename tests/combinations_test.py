@@ -197,7 +197,7 @@ GOOD = {'id': 'a', 'setting': 'mine', 'k': 2, 'skills': ['dilemma', 'metaphor'],
     (GOOD | {'topic': 'Knot'}, "no topic 'Knot': did you mean 'Knots'"),
     (GOOD | {'id': ''}, '"id" is \'\'; str is needed'),
     ({key: value for key, value in GOOD.items() if key != 'topic'}, '"topic" is missing'),
-    (GOOD | {'id': 'first'}, "id 'first' is there twice"),
+    (GOOD | {'id': 'first'}, "id 'first' occurs twice"),
   ],
 )
 def test_a_wrong_line_is_named_with_its_number(tmp_path, line, message):

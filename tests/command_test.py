@@ -1,11 +1,14 @@
-"""What is wrong on the command line ends in one line that helps, and exit code 2."""
+"""What is wrong on the command line ends in one line that helps, and exit code 2; SIGTERM ends with 85."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from skillmix_jax import command
 
 ROOT = Path(__file__).parent.parent
 TINY = '--config=configs/tiny.py'
@@ -48,6 +51,25 @@ def test_help_teaches_and_is_no_error(answers):
   assert 'The same command again continues' in said and '--workdir' in said
 
 
+@pytest.mark.parametrize(('stores', 'says'), [(True, 'stored; run the same command again'), (False, 'interrupted')])
+def test_ctrl_c_says_what_is_kept(stores, says, monkeypatch, capsys):
+  def main():
+    if stores:
+      command.stop_on_sigterm()
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(command.app, 'run', lambda main, flags_parser: main([]))
+  monkeypatch.setattr(sys, 'unraisablehook', sys.unraisablehook)  # the command sets it
+  before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+  try:
+    with pytest.raises(SystemExit) as ended:
+      command.run(main)
+  finally:
+    signal.signal(signal.SIGTERM, before)
+  said = capsys.readouterr().err
+  assert ended.value.code == 130 and says in said and said.count('\n') == 1
+
+
 FULL = {
   'a file': "open('/dev/full', 'w').write('x' * 100_000)",
   'a save': (  # orbax logs what it raises, and tensorstore calls back too late
@@ -76,3 +98,13 @@ command.run(main)
   assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
   assert 'No space left on device' in done.stderr and 'free some space' in done.stderr
   assert 'tensorstore_spec' not in done.stderr
+
+
+def test_sigterm_ends_a_command_that_stores_as_it_goes_with_its_code():
+  before = signal.getsignal(signal.SIGTERM)
+  try:
+    command.stop_on_sigterm()
+    with pytest.raises(SystemExit, match='85'):
+      signal.raise_signal(signal.SIGTERM)
+  finally:
+    signal.signal(signal.SIGTERM, before)

@@ -69,3 +69,11 @@ def small_data(small_raw, tmp_path_factory) -> Path:
     dialogs=[str(small_raw / 'dialogs.jsonl')], text=[str(small_raw / 'text.jsonl')], held_out=0.2,
   )  # fmt: skip
   return out
+
+
+@pytest.fixture(scope='session')
+def inputs(tmp_path_factory) -> Path:
+  """A folder with one file of every source that `prepare` takes, and a tokenizer."""
+  from helpers.preparing import write_inputs
+
+  return write_inputs(tmp_path_factory.mktemp('inputs'))

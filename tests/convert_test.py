@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from data_fixtures import bpe_folder, fuzz_messages, mistral_folder
-from from_torch import torch_model
+from helpers.data_fixtures import bpe_folder, fuzz_messages, mistral_folder
+from helpers.from_torch import torch_model
 from hf_test import cut_short, pickle_only
 from train_test import make_config, run
 
 from skillmix_jax import convert, pretrained
 from skillmix_jax.data import chat, tokenizer, tokenizer_export
+from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
 from skillmix_jax.models import tensor_files
 from skillmix_jax.train import train
@@ -101,7 +102,7 @@ def test_a_fine_tuned_model_is_the_same_model_in_transformers(tmp_path, small_hf
 
 
 def test_stock_orbax_opens_the_folder_as_the_docs_say(small_hf, small_run):
-  text = (ROOT / 'docs' / 'checkpoints.md').read_text()
+  text = (ROOT / 'docs' / 'guides' / 'weights.md').read_text()
   code = text.split('```python\n')[1].split('```')[0]
   names: dict = {}
   exec(code.replace('/absolute/path/to/W', str(small_run)), names)  # noqa: S102
@@ -111,7 +112,7 @@ def test_stock_orbax_opens_the_folder_as_the_docs_say(small_hf, small_run):
   np.testing.assert_array_equal(names['params']['blocks']['query'][1], query.T)
 
 
-@pytest.mark.parametrize('template', sorted(chat.TEMPLATES))
+@pytest.mark.parametrize('template', sorted(TEMPLATES))
 @pytest.mark.parametrize('kind', ['sentencepiece', 'byte-level'])
 def test_the_exported_chat_template_gives_our_ids(tmp_path, kind, template):
   make = {'sentencepiece': mistral_folder, 'byte-level': bpe_folder}[kind]
@@ -179,7 +180,7 @@ def test_a_full_disk_and_a_taken_place_are_found_first(tmp_path, monkeypatch, sm
       convert.to_hf(str(small_run), out, 'float32', None)
     with pytest.raises(InputError, match='exists: give another folder'):
       convert.from_hf(str(small_hf), out, None)
-  with pytest.raises(InputError, match='is no folder'):
+  with pytest.raises(InputError, match='is not a folder'):
     convert.from_hf(str(small_hf), small_hf / 'config.json' / 'run', None)
   usage = shutil.disk_usage(tmp_path)._replace(free=1000)
   monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage)
@@ -275,7 +276,7 @@ def test_bad_input_is_one_line_and_exit_code_2_and_leaves_nothing(tmp_path, smal
     'is a pickle': [f'--from_hf={copies["pickle"]}', f'--checkpoint={out}'],
     'rope scaling': [f'--from_hf={copies["scaled"]}', f'--checkpoint={out}'],
     'not in the cache': ['--from_hf=some-org/some-model', f'--checkpoint={out}'],
-    'is no folder': ['--from_hf=/no/such/folder', f'--checkpoint={out}'],
+    'is neither a folder': ['--from_hf=/no/such/folder', f'--checkpoint={out}'],
     'give --checkpoint': [f'--from_hf={small_hf}'],
     'no checkpoint of step 7': [f'--checkpoint={small_run}@7', f'--to_hf={out}'],
     '--dtype belongs to --to_hf': [f'--from_hf={small_hf}', f'--checkpoint={out}', '--dtype=bfloat16'],

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from damage import damage_bytes, make_checkpoint, truncate
+from helpers.damage import damage_bytes, make_checkpoint, truncate
 from lock_test import start_holder
 from train_test import TIMED, make_config, run, saved_arrays
 

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from data_fixtures import bpe_folder, two_rounds, write_jsonl
+from helpers.data_fixtures import bpe_folder, two_rounds, write_jsonl
 from rich.console import Console
 
 from skillmix_jax.data.mixture import Mixture

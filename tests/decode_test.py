@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from from_torch import our_config, to_ours, torch_model
+from helpers.from_torch import our_config, to_ours, torch_model
 
 from skillmix_jax import batches, decode
 from skillmix_jax.decode import Sampler
@@ -201,3 +201,43 @@ def test_the_cache_is_not_copied():
   layer_bytes = 2 * 4 * 2 * 4096 * 16 * 4
   assert memory.alias_size_in_bytes >= 2 * layer_bytes
   assert memory.temp_size_in_bytes < layer_bytes / 2
+
+
+def test_the_block_that_trains_reads_prompts_and_grows_answers(monkeypatch):
+  cfg, mesh, layouts = Config('mistral', 96, 64, 48, 3, 2, 2, 24, 64), make_mesh(1, 1, 1), []
+  block = decoder.Block.__call__
+
+  def noted(self, cfg, x, cos, sin, attend, layout=decoder.ROWS):
+    layouts.append(type(layout).__name__)
+    return block(self, cfg, x, cos, sin, attend, layout)
+
+  monkeypatch.setattr(decoder.Block, '__call__', noted)
+  with jax.set_mesh(mesh):
+    tokens = jax.ShapeDtypeStruct((2, 8), jnp.int32)
+    jax.eval_shape(lambda model, tokens: model(tokens, tokens), decoder.abstract(cfg), tokens)
+    assert layouts == ['Rows']  # one for the layers together, they are scanned
+    weights = cached.copy_weights(decoder.init(cfg, 0), cfg, mesh, consume=False)
+    batch = place_batch(mesh, {'tokens': np.zeros((2, 8), np.int32), 'lengths': np.ones(2, np.int32)})
+    read = lambda *args: cached.read_prompts(cfg, *args, 16)
+    _, cache = jax.eval_shape(read, weights, batch['tokens'], batch['lengths'])
+    assert layouts[1:] == ['StoredRows'] * 3
+    grow = lambda *args: cached.read_token(cfg, *args, 0, 8)
+    jax.eval_shape(grow, weights, cache, batch['lengths'], batch['lengths'])
+    assert layouts[4:] == ['Columns'] * 3
+
+
+@pytest.mark.parametrize('tied', [False, True])
+def test_the_copy_that_decodes_has_matrices_turned_and_norms_in_float32(tied):
+  cfg = Config('llama', 96, 64, 48, 2, 2, 1, 24, 64, tie_embeddings=tied)
+  mesh = make_mesh(1, 1, 1)
+  with jax.set_mesh(mesh):
+    params = decoder.init(cfg, 0)
+    weights = cached.copy_weights(params, cfg, mesh, consume=False)
+  halved = lambda x: np.asarray(x.astype(jnp.bfloat16))
+  same = lambda ours, expected: ours.dtype == expected.dtype and (np.asarray(ours) == expected).all()
+  assert same(weights.embed, halved(params.embed[...])) and same(weights.norm, np.ones(48, np.float32))
+  assert same(weights.head, halved(params.embed[...] if tied else params.unembed[...].T))
+  for layer, block in enumerate(weights.blocks):
+    for name in ('query', 'key', 'value', 'out', 'gate', 'up', 'down'):
+      assert same(getattr(block, name)[...], halved(getattr(params.blocks, name)[layer].T)), name
+    assert same(block.attention_norm[...], np.ones(48, np.float32)) and same(block.mlp_norm[...], weights.norm)

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from from_torch import our_config, to_ours, torch_model
-from jaxprs import equations
+from helpers.from_torch import our_config, to_ours, torch_model
+from helpers.jaxprs import equations
 
 from configs import llama13b, mistral7b
 from skillmix_jax.errors import InputError
@@ -101,9 +101,10 @@ def test_scan_over_layers_equals_a_loop():
     def loop(model, tokens, positions):
       cos, sin = decoder.rotations(positions, cfg.head_dim, cfg.rope_theta)
       x = model._embed(tokens)
+      attend = partial(attention.attend, segments_BT=None, window=cfg.window, implementation='xla')
       for i in range(cfg.num_layers):
         block = jax.tree.map(lambda w: w[i], model.blocks)  # noqa: B023
-        x = block(cfg, x, cos, sin, None)
+        x = block(cfg, x, cos, sin, attend)
       return decoder.rms_norm(x, model.norm[...], cfg.norm_eps) @ model.head()
 
     np.testing.assert_allclose(logits(model, *batch.values()), loop(model, *batch.values()), atol=1e-5)

@@ -1,4 +1,4 @@
-"""Every command that README.md and docs/*.md print exists and takes the flags it is given."""
+"""Every command that README.md and docs/ print exists and takes the flags it is given."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from absl import app, flags
-from docs_blocks import PAGES, ROOT, blocks, commands, inline_commands, module_call
+from helpers.docs_blocks import PAGES, ROOT, blocks, commands, inline_commands, module_call
 
 OURS = re.compile(r'(skillmix_jax|evals)(\.|$)')
 

@@ -37,7 +37,12 @@ def test_what_is_not_as_expected_is_wrong(argument, said, tmp_path):
 
 def test_a_folder_that_is_not_there():
   done = doctor('--workdir=/nowhere')
-  assert done.returncode == 2 and done.stderr == 'error: --workdir=/nowhere is no folder\n'
+  assert done.returncode == 2 and done.stderr == 'error: --workdir=/nowhere is not a folder\n'
+
+
+def test_a_folder_that_cannot_be_written_is_wrong(tmp_path):
+  well, said = traps.write_speed(tmp_path / 'gone')
+  assert not well and said == f'nothing can be saved in {tmp_path}/gone: No such file or directory'
 
 
 def test_traps_of_the_machine_are_verdicts_too(tmp_path):

@@ -1,8 +1,5 @@
-"""Whatever a server does, paid replies are stored, what went wrong is said, and the key is said nowhere."""
+"""Whatever a server does, paid replies are stored and what went wrong is said."""
 
-import base64
-import io
-import logging
 import os
 import re
 import signal
@@ -11,16 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
-from pathlib import Path
 
 import pytest
-from collecting import IN_FLIGHT, ROOT, requests
-from fake_openai import SERVED, Server, text_of
+from helpers.collecting import IN_FLIGHT, ROOT, online, requests
+from helpers.fake_openai import SERVED, Server, text_of
 
 from evals.replies import online as hosted
 from evals.replies import retries
-from evals.replies.endpoints import Exact, Local, Online, Stopped, collect
+from evals.replies.endpoints import Exact, Online, Stopped, collect
 from evals.replies.ledger import Ledger, Request, Slot
 from skillmix_jax.errors import InputError
 
@@ -32,10 +27,6 @@ def planted_key(monkeypatch):
   monkeypatch.setenv('OPENAI_API_KEY', KEY)
   monkeypatch.delenv('OPENAI_BASE_URL', raising=False)
   monkeypatch.setattr(hosted, 'USELESS_PAUSE', 0.01)
-
-
-def online(server: Server, **options) -> Online:
-  return Online('fake-1', base_url=server.base_url, **({'concurrency': 1, 'timeout': 5} | options))
 
 
 def test_replies_are_stored_with_all_that_came_with_them(tmp_path):
@@ -182,59 +173,6 @@ def test_wrong_names_addresses_and_missing_keys_are_said(tmp_path, monkeypatch):
     Online('m', base_url='http://localhost', concurrency=0)
 
 
-@pytest.mark.parametrize(
-  'fault',
-  [
-    '429',
-    '500',
-    'cut',
-    'html',
-    'json',
-    'null',
-    'empty',
-    'error200',
-    'quota',
-    'bad',
-    'forbidden',
-    'echo',
-    'repeat',
-    '401',
-  ],
-)
-def test_the_key_is_nowhere(tmp_path, fault, caplog, capfd):
-  caplog.set_level(logging.DEBUG)
-  faults = lambda number, body: fault if number else None
-  texts = io.StringIO()
-  with Server(faults=() if fault == '401' else faults, api_key='sk-other' if fault == '401' else None) as server:
-    for asked in (requests(2), requests(1, 'else')):
-      try:
-        failed = collect(Ledger(tmp_path), 'x', asked, online(server, max_retries=0, timeout=2))
-        texts.write(str([reason for _, reason in failed]))
-      except Stopped:
-        traceback.print_exc(file=texts)
-  said = texts.getvalue() + caplog.text + ''.join(capfd.readouterr())
-  said += ''.join(path.read_text() for path in tmp_path.rglob('*') if path.is_file())
-  assert server.base_url in said or 'times' in said
-  for part in (KEY, KEY[:14], KEY[-6:]):
-    assert part not in said
-
-
-def test_a_key_that_is_repeated_in_a_reply_is_taken_out_of_it(tmp_path):
-  with Server(faults=['repeat']) as server:
-    assert collect(Ledger(tmp_path), 'x', requests(1), online(server)) == []
-  (row,) = Ledger(tmp_path).rows()
-  assert row.reply.text.endswith(' ***bold*** sk-etch 0123') and row.reply.text.startswith('Answer: "***" *** (***) ')
-  assert (row.reply.id, row.reply.model, row.reply.finish_reason) == ('id ***', 'model ***', '***')
-  written = ''.join(path.read_text() for path in tmp_path.rglob('*') if path.is_file())
-  for secret in (
-    KEY[:10],
-    KEY[10:20],
-    KEY[-10:],
-    *(base64.b64encode(b' ' * n + KEY.encode())[4:-6].decode() for n in range(3)),
-  ):
-    assert secret not in written
-
-
 def test_what_is_asked_again_is_said(tmp_path, capfd, monkeypatch):
   monkeypatch.setattr(retries, 'TOGETHER', 0.05)
   monkeypatch.setattr(retries, 'EVERY', 0.05)
@@ -271,7 +209,7 @@ def test_a_full_disk_stops_and_is_said(tmp_path):
 
 DRIVER = """
 import signal, sys
-import collecting
+from helpers import collecting
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell ignores it
 try:
   collecting.main()
@@ -318,46 +256,3 @@ def test_an_exact_grader_is_a_function(tmp_path):
   assert collect(ledger, 'grade', asked, Exact(grade)) == []
   (row,) = ledger.rows()
   assert (row.model, row.reply.text) == ('exact', "('a', 'b') t x ['c']")
-
-
-@pytest.fixture(scope='module')
-def trained(small_data, tmp_path_factory) -> Path:
-  from train_test import run
-
-  folder = tmp_path_factory.mktemp('trained')
-  run(folder / 'run', small_data, steps=1, data__text_rows=0, checkpoint__every=1000)
-  return folder / 'run'
-
-
-def test_a_checkpoint_answers_without_a_network_and_loses_a_batch_at_most(trained, tmp_path):
-  local = lambda **options: Local(str(trained), max_tokens=8, dtype='float32', batch_size=8, **options)
-  endpoint, asked = local(), requests(20)
-  assert endpoint.model.startswith('checkpoint:') and endpoint.prices == (0.0, 0.0)
-  assert endpoint.params == {'temperature': 0.7, 'top_p': 1.0, 'max_tokens': 8, 'seed': 0, 'dtype': 'float32'}
-
-  def kill(request, reply):
-    if len(Ledger(tmp_path / 'a')) == 11:
-      raise KeyboardInterrupt
-
-  with pytest.raises(KeyboardInterrupt):
-    collect(Ledger(tmp_path / 'a'), 'sample', asked, endpoint, kill)
-  assert len(Ledger(tmp_path / 'a')) == 11
-  for folder in ('a', 'b'):
-    assert collect(Ledger(tmp_path / folder), 'sample', asked, endpoint) == []
-  texts = [{row.slot: row.reply.text for row in Ledger(tmp_path / folder).rows()} for folder in ('a', 'b')]
-  assert texts[0] == texts[1] and len(set(texts[0].values())) > 10  # the same after a restart; no two votes the same
-  for row in Ledger(tmp_path / 'a').rows():
-    assert 0 < row.reply.usage['completion_tokens'] <= 8 and row.reply.usage['prompt_tokens'] > 3
-    assert row.reply.finish_reason in ('stop', 'length') and row.reply.model == endpoint.model
-  code = 'import sys, evals.replies.endpoints as e; e.Local(sys.argv[1]); sys.exit("openai" in sys.modules)'
-  environment = os.environ | {'JAX_PLATFORMS': 'cpu'}
-  assert subprocess.run([sys.executable, '-c', code, str(trained)], cwd=ROOT, env=environment).returncode == 0
-
-
-def test_a_prompt_that_is_too_long_is_refused_before_anything_is_sampled(trained, tmp_path):
-  asked = [*requests(3), Request(Slot('long', 2, 'answer1'), ({'role': 'user', 'content': 'moon ' * 500},))]
-  with pytest.raises(InputError, match=r"prompt 'long/g2/answer1' has \d+ tokens"):
-    collect(Ledger(tmp_path), 'sample', asked, Local(str(trained), max_tokens=8))
-  assert not list(tmp_path.iterdir())
-  with pytest.raises(InputError, match='no checkpoint there'):
-    Local('/nowhere')

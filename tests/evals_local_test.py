@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from evals_test import run
-from fake_openai import Server
+from helpers.fake_openai import Server
 
 from configs import eval_paper
 from evals.marking import rubric

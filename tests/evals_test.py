@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from fake_openai import Server, draw
+from helpers.fake_openai import Server, draw
 
 from evals.marking import rubric
 
@@ -150,6 +150,14 @@ def test_from_nothing_to_tables_and_training_dialogs(server, tmp_path):
   out = run('evals.compare', f'--runs={path},{merged}')
   assert 'undecided' in out and '+0.00' in out
 
+  # first answers: their votes are new, and the improved ones keep theirs
+  first = ['evals.grade', f'--run={merged}', '--grader=openai:fake-1', '--answer=1']
+  assert '--decoys' in run(*first, '--decoys=0.5', code=2, **where)
+  assert '54 requests' in run(*first, '--dry_run', **where)
+  assert '54 votes' in (out := run(*first, **where)) and '18 of 18 first answers' in out
+  assert 'first answers against improved ones' in run('evals.report', f'--runs={merged}')
+  assert json.loads((merged / 'metrics.json').read_text())['cells'] == found['cells']
+
 
 def test_a_server_that_fails_in_every_way_costs_time_but_no_text(tmp_path):
   reply.votes = {}
@@ -227,6 +235,7 @@ BAD = [
   (['evals.sample', '--config.catalog=/nowhere', '--student=openai:m'], '/nowhere'),
   (['evals.sample', '--config.combinations=/nowhere', '--student=openai:m'], '/nowhere'),
   (['evals.sample', '--student=checkpoint:/nowhere'], '/nowhere'),
+  (['evals.sample'], '--student=checkpoint:runs/'),
   (['evals.sample', '--student=gpt'], 'openai:MODEL'),
   (['evals.sample', '--student=openai:gpt-4'], 'retired'),
   (['evals.sample', '--config.paper_row=D(9)', '--student=openai:m'], 'D(9)'),

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from data_fixtures import bpe_folder
+from helpers.data_fixtures import bpe_folder
 from train_test import make_config, run
 
 from configs import common, eval_paper, llama13b, minimix, mistral7b, tiny
@@ -121,7 +121,7 @@ def test_the_commands_are_those_of_the_paper_plan():
 
 
 def test_a_config_of_another_command_is_said():
-  with pytest.raises(InputError, match='no training config, it has no key steps'):
+  with pytest.raises(InputError, match='not a training config: it has no key steps'):
     check_numbers(eval_paper.get_config())
 
 

@@ -20,7 +20,7 @@ def walk(folder: Path, *options: str) -> list[dict]:
   """What every command said to wrong values of its flags; fails where that is not for its users."""
   (folder / 'configs').symlink_to(ROOT / 'configs')
   done = subprocess.run(
-    [sys.executable, ROOT / 'tests' / 'flag_walk.py', folder, *options],
+    [sys.executable, ROOT / 'tests' / 'helpers' / 'flag_walk.py', folder, *options],
     env=os.environ | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}, capture_output=True, text=True,
   )  # fmt: skip
   assert done.returncode == 0, done.stderr

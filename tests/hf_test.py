@@ -11,13 +11,15 @@ import pytest
 import safetensors.numpy
 import torch
 import transformers
-from from_torch import to_ours, torch_model
+from helpers.from_torch import to_ours, torch_model
 
 from skillmix_jax.checkpoint import load_params, save_params
+from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import make_mesh, place_batch
 from skillmix_jax.models import decoder, hf, tensor_files
 from skillmix_jax.models.config import PRESETS
+from skillmix_jax.models.families import FAMILIES
 
 B, T = 8, 24
 MODELS = {
@@ -50,6 +52,15 @@ def our_logits(folder, tokens):
 def their_logits(model, tokens):
   with torch.no_grad():
     return model(torch.from_numpy(tokens)).logits.numpy()
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_a_family_is_what_transformers_calls_it(name):
+  family = FAMILIES[name]
+  theirs = getattr(transformers, f'{family.classes}ForCausalLM').config_class
+  assert theirs is getattr(transformers, f'{family.classes}Config') and theirs.model_type == name
+  assert hasattr(theirs(), 'sliding_window') == family.has_window
+  assert family.template in TEMPLATES
 
 
 @pytest.mark.parametrize('name', MODELS)

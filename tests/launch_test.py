@@ -1,5 +1,6 @@
 """The files in launch/, and what is said where an allocation is used in part."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ from skillmix_jax import slurm
 from skillmix_jax.errors import InputError
 
 LAUNCH = Path(__file__).parent.parent / 'launch'
-FILES = sorted([*LAUNCH.glob('*.sh'), *LAUNCH.glob('slurm/*.sbatch')])
+FILES = sorted([*LAUNCH.glob('*.sh'), *LAUNCH.glob('slurm/*')])
 
 
 @pytest.mark.parametrize('name', ['local.sh', 'detached.sh', 'tpu_vm.sh'])
@@ -23,7 +24,7 @@ def test_a_script_without_arguments_says_what_it_takes(name, tmp_path):
 
 
 def test_bash_reads_them():
-  assert len(FILES) == 5
+  assert len(FILES) == 6
   for path in FILES:
     subprocess.run(['bash', '-n', path], check=True)
 
@@ -85,6 +86,86 @@ def test_training_on_a_tpu_vm_survives_the_connection_and_is_stopped_by_a_comman
     assert log.returncode == 85
   finally:
     tpu_vm('stop').wait(timeout=60)
+
+
+WAITS = """#!/bin/bash
+# Stands for one of several processes: says its number when it begins and on Ctrl-C
+trap 'echo end $JAX_PROCESS_ID >> said; exit 130' INT
+echo begin $JAX_PROCESS_ID >> said; while sleep 0.1; do :; done
+"""
+
+
+def test_ctrl_c_reaches_all_processes_on_this_machine(tmp_path):
+  (tmp_path / 'python').write_text(WAITS)
+  (tmp_path / 'python').chmod(0o755)
+  said = tmp_path / 'said'
+  lines = lambda: sorted(said.read_text().splitlines()) if said.exists() else []
+  launcher = subprocess.Popen(
+    ['env', '--default-signal=INT', 'bash', LAUNCH / 'local.sh', '3', 'module'],
+    cwd=tmp_path, env=os.environ | {'PYTHON': './python'}, start_new_session=True,
+  )  # fmt: skip
+  try:
+    deadline = time.monotonic() + 60
+    while len(lines()) < 3:
+      assert time.monotonic() < deadline
+      time.sleep(0.05)
+    os.killpg(launcher.pid, signal.SIGINT)  # what a terminal does
+    assert launcher.wait(timeout=60) == 130
+    while len(lines()) < 6:
+      assert time.monotonic() < deadline, lines()
+      time.sleep(0.05)
+  finally:
+    with contextlib.suppress(ProcessLookupError):
+      os.killpg(launcher.pid, signal.SIGKILL)
+  assert lines() == [f'{when} {number}' for when in ('begin', 'end') for number in range(3)]
+
+
+SRUN = """#!/bin/bash
+# Stands for the processes of a job: they store something if ADVANCES is set, and end with CODE
+if [ -n "$ADVANCES" ]; then
+  mkdir -p "runs/x/checkpoints/$((10 * SLURM_RESTART_COUNT + 10))" runs/x/replies; echo >> runs/x/replies/a.jsonl
+fi
+mkdir -p runs/x/checkpoints/1000.orbax-checkpoint-tmp
+exit $CODE
+"""
+FOLDER_OF = {'train.sbatch': 'WORKDIR', 'evaluate.sbatch': 'RUN'}
+
+
+@pytest.mark.parametrize(
+  ('name', 'code', 'advances', 'starts'),
+  [
+    ('train.sbatch', 85, True, 8),
+    ('train.sbatch', 85, False, 6),
+    ('train.sbatch', 137, True, 8),
+    ('train.sbatch', 134, False, 6),
+    ('train.sbatch', 2, True, 1),
+    ('evaluate.sbatch', 85, True, 8),
+    ('evaluate.sbatch', 85, False, 6),
+    ('evaluate.sbatch', 1, True, 1),
+  ],
+)
+def test_a_job_is_queued_again_as_long_as_it_gets_on(name, code, advances, starts, tmp_path):
+  (tmp_path / 'bin').mkdir()
+  for program, text in (('srun', SRUN), ('scontrol', '#!/bin/bash\necho "$@" >> queued\n')):
+    (tmp_path / 'bin' / program).write_text(text)
+    (tmp_path / 'bin' / program).chmod(0o755)
+  (tmp_path / 'launch').symlink_to(LAUNCH)
+  environment = os.environ | {
+    'PATH': f'{tmp_path}/bin:{os.environ["PATH"]}', 'CODE': str(code), 'ADVANCES': 'yes' if advances else '',
+    'SLURM_JOB_ID': '7', FOLDER_OF[name]: 'runs/x',
+  }  # fmt: skip
+  queued = tmp_path / 'queued'
+  for start in range(8):
+    if start and (not queued.exists() or queued.read_text() != 'requeue 7\n' * start):
+      assert start == starts
+      break
+    command = ['bash', LAUNCH / 'slurm' / name]
+    again = environment | {'SLURM_RESTART_COUNT': str(start)}
+    done = subprocess.run(command, cwd=tmp_path, env=again, capture_output=True, text=True)
+    assert done.returncode == code
+  else:
+    assert starts == 8 and queued.read_text() == 'requeue 7\n' * 8
+  assert ('does not get on and is not queued again' in done.stderr) == (starts == 6)
 
 
 # What Slurm 22.05 sets in a shell of `salloc --nodes=1 --gpus-per-node=4` on the machine where it was called

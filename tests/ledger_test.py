@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from collecting import kill_and_finish, requests
-from fake_openai import start_process
+from helpers.collecting import kill_and_finish, requests
+from helpers.fake_openai import start_process
 
 from evals.replies import appended_file
 from evals.replies.endpoints import Exact, collect

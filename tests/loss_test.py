@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from jaxprs import equations
+from helpers.jaxprs import equations
 
 from skillmix_jax.errors import InputError
 from skillmix_jax.loss import Loss, scale_weights, token_losses

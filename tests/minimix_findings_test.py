@@ -85,9 +85,9 @@ def test_arms_that_were_asked_other_questions_are_not_compared():
 
 
 def test_the_published_tables_follow_from_the_published_numbers():
-  page = (ROOT / 'docs' / 'minimix.md').read_text()
+  page = (ROOT / 'docs' / 'results' / 'minimix.md').read_text()
   assert all(f'<!-- findings: {name} -->' in page for name in STUDIES)
-  assert findings.fill(page, tally.read(ROOT / 'docs' / 'minimix.csv')) == page
+  assert findings.fill(page, tally.read(ROOT / 'docs' / 'results' / 'minimix.csv')) == page
 
 
 def test_unseen_is_what_no_sentence_holds(tmp_path):

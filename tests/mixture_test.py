@@ -3,7 +3,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from data_fixtures import bpe_folder, two_rounds, write_jsonl
+from helpers.data_fixtures import bpe_folder, two_rounds, write_jsonl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

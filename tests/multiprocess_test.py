@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from processes import ROOT, codes, said, start
+from helpers.processes import ROOT, codes, said, start
 
 
 def test_two_processes_see_each_other(tmp_path):

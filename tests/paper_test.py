@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from evals_test import reply
-from fake_openai import Server
+from helpers.fake_openai import Server
 
 from evals.paper import gpu_hours
 from evals.paper.experiments import DIALOGS, MODELS, TABLES, TRAINING

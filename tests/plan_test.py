@@ -19,7 +19,7 @@ from skillmix_jax.planning.hardware import GIB, parse_target
 
 ROOT = Path(__file__).parent.parent
 
-# GiB of a device by the compilers of jax 0.10.2 (libtpu 0.0.42, CUDA 12 plugin); docs/scale.md has the commands.
+# GiB of a device by the compilers of jax 0.10.2 (libtpu 0.0.42, CUDA 12 plugin); docs/guides/scale.md has the commands.
 COMPILED = [
   (llama13b, '4xH100', {'attention': 'xla'}, 68.49),
   (llama13b, '4xH100', {}, 64.99),

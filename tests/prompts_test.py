@@ -1,4 +1,4 @@
-"""The prompts are the paper's, byte for byte: compared with the wording of appendix G, written out by hand."""
+"""The prompts have the wording of appendix G, which is written out here by hand."""
 
 import dataclasses
 
@@ -76,7 +76,7 @@ def odd(paper):
   return dataclasses.replace(paper, skills=(ODD, *paper.skills))
 
 
-def test_student_prompts_are_byte_equal(paper):
+def test_student_prompts_have_the_wording_of_the_paper(paper):
   assert prompts.round1(paper, ONE) == ROUND1.format('Regatta, sailing', 'accident (fallacy)', ACCIDENT)
   assert prompts.round1(paper, TWO) == ROUND1.format(
     'Knots', 'entailment (logical), accident (fallacy)', f'{ENTAILMENT}\n{ACCIDENT}'
@@ -84,7 +84,7 @@ def test_student_prompts_are_byte_equal(paper):
   assert prompts.round2(paper, ONE) == prompts.round2(paper, TWO) == ROUND2.format('one sentence')
 
 
-def test_grading_prompts_are_byte_equal(paper):
+def test_grading_prompts_have_the_wording_of_the_paper(paper):
   items = (
     'Correctly illustrates entailment (logical), Correctly illustrates accident (fallacy), Pertains to Knots, '
     'Text makes sense, At most one sentence'

@@ -93,7 +93,7 @@ def test_a_folder_that_holds_something_else_is_refused_and_stays(tmp_path):
   (tmp_path / 'mine/catalog/skills.json').write_text('{}')
   (tmp_path / 'model').mkdir()
   (tmp_path / 'model/config.json').write_text('{"model_type": "llama"}')
-  for name, said in (('mine', 'not empty and no run'), ('model', 'not the config of a run')):
+  for name, said in (('mine', 'not empty and not a run'), ('model', 'not the config of a run')):
     with hold(tmp_path / name), pytest.raises(InputError, match=said):
       run.start(tmp_path / name, settings(), STUDENT)
   assert (tmp_path / 'mine/catalog/skills.json').read_text() == '{}'

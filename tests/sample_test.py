@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +12,10 @@ import jax
 import pytest
 import transformers
 from conftest import make_dialog, write_jsonl
-from damage import truncate
+from helpers.damage import truncate
 from train_test import make_config, run
 
-from skillmix_jax import batches, command, compile_cache
+from skillmix_jax import batches
 from skillmix_jax.answering import Model
 from skillmix_jax.convert import to_hf
 from skillmix_jax.errors import InputError
@@ -197,9 +196,9 @@ BAD_PROMPTS = {
   'not JSON': ('{"id": "a", "messages"\n', 'p.jsonl:1: not JSON'),
   'empty': ('', 'p.jsonl is empty'),
   'no id': (json.dumps({'messages': [user('hi')]}) + '\n', "p.jsonl:1: 'id' must be a text"),
-  'twice': ((json.dumps({'id': 'a', 'messages': [user('hi')]}) + '\n') * 2, "p.jsonl:2: id 'a' stands at"),
+  'twice': ((json.dumps({'id': 'a', 'messages': [user('hi')]}) + '\n') * 2, "p.jsonl:2: id 'a' is already used at"),
   'prompt': (json.dumps({'id': 'a', 'prompt': 'hi'}) + '\n', "p.jsonl:1: no 'messages', only id, prompt; a prompt is"),
-  'order': (json.dumps({'id': 'a', 'messages': [user('hi'), user('ho')]}) + '\n', "'assistant' must stand"),
+  'order': (json.dumps({'id': 'a', 'messages': [user('hi'), user('ho')]}) + '\n', "'assistant' is expected"),
   'too long': (json.dumps({'id': 'a', 'messages': [user('moon ' * 90)]}) + '\n', "prompt 'a' has "),
 }
 
@@ -283,34 +282,6 @@ def test_the_command_answers_and_refuses_in_one_line(taught, tmp_path):
   for name, process in running.items():
     assert process.returncode == 2 and errors[name].count('\n') == 1, errors[name]
   assert '--checkpoint is missing' in errors['missing'] and 'temperature=nan' in errors['nan']
-
-
-def test_sigterm_ends_a_command_that_stores_as_it_goes_with_its_code():
-  before = signal.getsignal(signal.SIGTERM)
-  try:
-    command.stop_on_sigterm()
-    with pytest.raises(SystemExit, match='85'):
-      signal.raise_signal(signal.SIGTERM)
-  finally:
-    signal.signal(signal.SIGTERM, before)
-
-
-def test_compiled_programs_go_to_the_users_cache_where_nothing_else_is_said(tmp_path, monkeypatch):
-  told = jax.config.values['jax_compilation_cache_dir']
-  compile_cache.use_default()
-  assert jax.config.values['jax_compilation_cache_dir'] == told  # JAX_COMPILATION_CACHE_DIR wins
-  try:
-    jax.config.update('jax_compilation_cache_dir', None)
-    (tmp_path / 'file').write_text('')
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))  # as a home that is not there or read-only
-    compile_cache.use_default()
-    assert jax.config.values['jax_compilation_cache_dir'] is None
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-    compile_cache.use_default()
-    folder = Path(jax.config.values['jax_compilation_cache_dir'])
-    assert folder.is_dir() and folder.is_relative_to(tmp_path / 'skillmix_jax' / 'compile_cache')
-  finally:
-    jax.config.update('jax_compilation_cache_dir', told)
 
 
 def test_damaged_weights_begin_no_answers_file(tmp_path):

@@ -19,6 +19,7 @@ from evals.results.statistics import (
   holm,
   mcnemar,
   paired_bootstrap,
+  pairs_needed,
   sign_flip,
   wilson,
 )
@@ -235,3 +236,39 @@ def test_fleiss_kappa_of_the_textbook_table():
   assert math.isnan(fleiss_kappa([(1, 1, 1)] * 5))
   with pytest.raises(ValueError, match='same number'):
     fleiss_kappa([(1, 1), (1, 1, 0)])
+
+
+def decided_by_mcnemar(n, gained, lost, level):
+  """Chance that n pairs, of which shares are gained and lost, have p <= level: over every outcome."""
+  total = 0.0
+  for differing in range(n + 1):
+    weight = scipy.stats.binom.pmf(differing, n, gained + lost)
+    if weight > 1e-7:
+      rejected = [won for won in range(differing + 1) if mcnemar(won, differing - won) <= level]
+      total += weight * scipy.stats.binom.pmf(rejected, differing, gained / (gained + lost)).sum()
+  return total
+
+
+@pytest.mark.parametrize(
+  ('gained', 'lost', 'level'),
+  [(0.3, 0.1, 0.05), (0.1, 0.3, 0.005), (0.2, 0.0, 0.05), (0.9, 0.0, 0.05), (0.5, 0.1, 0.005), (0.2, 0.1, 0.05)],
+)
+def test_so_many_pairs_decide_in_four_of_five_cases(gained, lost, level):
+  n = pairs_needed(gained - lost, gained + lost, level)
+  assert 0.8 <= decided_by_mcnemar(n, gained, lost, level) < 0.97
+  assert decided_by_mcnemar(int(0.7 * n), gained, lost, level) < 0.8, 'far fewer would do'
+  if lost:
+    psi, d = gained + lost, gained - lost  # Connor's (1987) formula, which is the limit for many pairs
+    z = scipy.stats.norm.isf([level / 2, 0.2])
+    connor = (z[0] * psi**0.5 + z[1] * (psi - d * d) ** 0.5) ** 2 / d**2
+    assert connor < n < 1.25 * connor
+  assert pairs_needed(0.0, psi if lost else 0.1, level) is None
+
+
+def test_so_many_shares_are_decided_by_sign_flips():
+  rng = np.random.default_rng(0)
+  kinds, rates = np.array([-1 / 3, 0, 1 / 3, 1]), [0.2, 0.4, 0.3, 0.1]
+  n = pairs_needed(kinds @ rates, kinds**2 @ rates, 0.05)
+  samples = rng.choice(kinds, (300, n), p=rates)
+  decided = [sign_flip(sample, np.zeros(n), num=1000) <= 0.05 for sample in samples]
+  assert 0.74 < np.mean(decided) < 0.93  # .8 or a little more, to 2.5 standard errors

@@ -3,7 +3,7 @@
 import re
 import signal
 
-from survival import end, finish, numbers, reached, start, wait_for
+from helpers.survival import end, finish, numbers, reached, start, wait_for
 
 from skillmix_jax.errors import PREEMPTED
 

@@ -2,7 +2,7 @@ import random
 
 import pytest
 import sentencepiece
-from data_fixtures import bpe_folder, fuzz_text, mistral_folder
+from helpers.data_fixtures import bpe_folder, fuzz_text, mistral_folder
 
 from skillmix_jax.data import tokenizer
 from skillmix_jax.errors import InputError

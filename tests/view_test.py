@@ -1,17 +1,19 @@
-import errno
 import os
+import random
 import re
 import subprocess
 import sys
+from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from data_fixtures import bpe_folder, mistral_folder, write_jsonl
+from helpers.data_fixtures import bpe_folder, fuzz_messages, mistral_folder, write_jsonl
 from rich.console import Console
 
-from skillmix_jax import view
-from skillmix_jax.data import checks
+from skillmix_jax import batch_page, shown_row, view
+from skillmix_jax.data import checks, tokenizer
 from skillmix_jax.data.mixture import Mixture
 from skillmix_jax.data.records import open_data
 from skillmix_jax.errors import InputError
@@ -46,10 +48,49 @@ def data(tmp_path_factory):
   return open_data(_make(tmp_path_factory.mktemp('view'), [_dialog(i) for i in range(10)]))
 
 
-def _show(path, width=100, **kwargs):
-  console = Console(width=width, record=True, file=open(os.devnull, 'w'), **kwargs)  # noqa: SIM115
-  good = view.view(str(path), num_rows=2, seed=0, console=console)
-  return good, console
+def _show(path, width=100):
+  console = Console(width=width, record=True, file=open(os.devnull, 'w'))  # noqa: SIM115
+  seen = view.look(str(path), num_rows=2, seed=0)
+  view.show(seen, console)
+  return seen.good, console
+
+
+def _page(path, num_rows=2, name=None, packing=False):
+  seen = view.look(str(path), num_rows, seed=0, name=name, packing=packing)
+  return seen, batch_page.render(seen.data, seen.rows, seen.results, seen.shown, seed=0, packing=packing)
+
+
+def _flags(data, html):
+  return SimpleNamespace(data=str(data.path), rows=1, seed=0, html=str(html), id=None, packing=False)
+
+
+class Parts(HTMLParser):
+  """What a reader of the page sees of its rows: (label of a part, its text, its tokens with their titles)."""
+
+  def __init__(self, page):
+    super().__init__()
+    self.found, self._into = [], None
+    self.feed(page)
+
+  def handle_starttag(self, tag, attributes):
+    attributes = dict(attributes)
+    if attributes.get('class') == 'label':
+      self.found.append(('', '', []))
+      self._into = 0
+    elif attributes.get('class') == 'tokens':
+      self._into = 1
+    elif tag == 'i' and self._into == 1:
+      self.found[-1][2].append(attributes['title'])
+
+  def handle_endtag(self, tag):
+    if tag == 'div':
+      self._into = None
+
+  def handle_data(self, data):
+    if self._into is not None:
+      part = list(self.found[-1])
+      part[self._into] += data
+      self.found[-1] = tuple(part)
 
 
 @pytest.mark.parametrize('template', ['mistral', 'llama2'])
@@ -77,21 +118,20 @@ def test_a_row_is_shown_as_the_model_sees_it(data):
 
 def test_what_carries_loss_is_green_and_nothing_else(data):
   batch = Mixture(data, seed=0, dialogs=10, text_rows=0)[0]
-  row = view.Row(batch, 0, view.tokenizer.load(data.path / 'tokenizer'))
+  row = shown_row.Row(batch, 0, tokenizer.load(data.path / 'tokenizer'))
   spans = [(row.text().plain[span.start : span.end], span.style) for span in row.text().spans]
-  assert [text for text, style in spans if style == view.LOSS] == [' It sings. 🙂', ' The moon⏎\nsings  twice.']
-  assert [text for text, style in spans if style == view.TRAINED_CONTROL] == ['</s>', '</s>']
-  assert [text for text, style in spans if style == view.CONTROL] == ['<s>']
+  assert [text for text, style in spans if style == shown_row.LOSS] == [' It sings. 🙂', ' The moon⏎\nsings  twice.']
+  assert [text for text, style in spans if style == shown_row.TRAINED_CONTROL] == ['</s>', '</s>']
+  assert [text for text, style in spans if style == shown_row.CONTROL] == ['<s>']
 
 
 def test_text_of_others_cannot_act_on_a_page_or_a_terminal(tmp_path):
   hostile = _dialog(0, HOSTILE)
   hostile['id'] = 'id \x1b[2J<img src=x onerror=alert(1)>[red]'
   path = _make(tmp_path, [hostile], length=256)
-  _, console = _show(path, width=300)
-  html = console.export_html(inline_styles=True)
-  assert '<script' not in html and '<img' not in html and '&lt;script&gt;alert(1)&lt;/script&gt;' in html
-  shown = re.sub(r'<[^>]+>', '', html)
+  _, html = _page(path)
+  shown = ''.join(text for _, text, _ in Parts(html).found) + ''.join(re.findall('<h3>.*</h3>', html))
+  assert '<script' not in html and '<img' not in html and '<script>alert(1)</script>' in shown
   for character in '\x1b\x07\u202e\u2066\r':
     assert character not in html
     assert f'\\u{ord(character):04x}' in shown
@@ -105,8 +145,7 @@ def test_a_terminal_gets_no_escape_sequence_from_the_text(tmp_path):
   assert done.returncode == 0, done.stderr
   assert '\x1b' not in done.stdout and '\u202e' not in done.stdout  # piped: plain
   html = (tmp_path / 'p.html').read_text()
-  assert html.startswith('<!DOCTYPE html>') and 'src=' not in html and 'href=' not in html
-  assert 'color: #008000' in html  # coloured though the output was piped
+  assert html.startswith('<!doctype html>') and 'src=' not in html and 'href=' not in html
 
 
 def _double_bos(batch, row):
@@ -179,7 +218,7 @@ def _hole(batch, row):
     (_no_bos, 'every dialog starts with BOS'),
     (_across_segments, 'no weight across the end of a segment'),
     (_half_a_weight, 'weights are 0 or 1'),
-    (_hole, 'padding stands at the end of a row'),
+    (_hole, 'padding is at the end of a row'),
   ],
 )
 def test_a_broken_batch_is_caught_in_its_row(data, plant, check):
@@ -200,17 +239,76 @@ def test_a_failed_check_is_shown_with_its_rows(data, monkeypatch):
   assert not good and 'FAILED  every target is the next token (rows 0, 1, 2, 3, 4, …)' in text
 
 
+@pytest.mark.parametrize('kind', [mistral_folder, bpe_folder])
+def test_the_tokens_of_a_page_are_the_text_of_the_batch(tmp_path, kind):
+  rng = random.Random(5)
+  dialogs = [_dialog(i) | {'messages': fuzz_messages(rng)} for i in range(40)]
+  seen, html = _page(_make(tmp_path, dialogs, kind, length=500), num_rows=40)
+  encoder = tokenizer.load(seen.data.path / 'tokenizer')
+  parts = iter(Parts(html).found)
+  num_tokens = 0
+  for row in seen.shown.values():
+    for segment in range(1, row.num_segments + 1):
+      for part in row.parts(segment):
+        label, text, titles = next(parts)
+        assert label.startswith(part.name)
+        ids = [row.tokens[run.start : run.stop].tolist() for run in part.runs]
+        decoded = [encoder.decode(of) if not run.control else encoder.piece(of[0]) for of, run in zip(ids, part.runs)]
+        assert text.replace(' ', '') == ''.join(map(shown_row.visible, decoded)).replace(' ', '')
+        num_tokens += sum(len(re.search(r'id ([\d ]+) ·', title)[1].split()) for title in titles)
+        assert {title[-1] for title in titles} <= {'0', '1'}
+    if row.padding:
+      assert next(parts)[0] == 'paddingweight 0'
+  assert num_tokens == sum(int(row.used.sum()) for row in seen.shown.values())
+
+
+def test_a_page_says_which_round_is_trained(data):
+  seen, html = _page(data.path, num_rows=1)
+  row = seen.shown['row 0']
+  [first, answer, second, improved, padding, *text] = Parts(html).found
+  assert [part[0] for part in (first, answer, second, improved)] == [
+    f'round 1: promptcontext, {int((~row.trained[row.used]).sum()) - len(second[2])} tokens',
+    f'round 1: answertrained, {len(answer[2])} tokens', f'round 2: promptcontext, {len(second[2])} tokens',
+    f'round 2: answertrained, {len(improved[2])} tokens',
+  ]  # fmt: skip
+  assert answer[1] == ' It sings. 🙂</s>' and improved[1] == ' The moon⏎\nsings  twice.</s>'
+  assert {title[-1] for title in answer[2] + improved[2]} == {'1'} and {title[-1] for title in first[2]} == {'0'}
+  assert padding[0] == 'paddingweight 0' and all(label.startswith('document ') for label, *_ in text)
+
+
+def test_a_packed_row_shows_each_dialog_with_its_positions(tmp_path):
+  path = _make(tmp_path, [_dialog(i) for i in range(10)], length=128)
+  seen, html = _page(path, num_rows=1, packing=True)
+  row = seen.shown['row 0']
+  assert seen.good and row.num_segments > 1 and len(row.ids) == row.num_segments
+  for segment, name in enumerate(row.ids, 1):
+    used = np.flatnonzero(row.positions[row.used] == 0)[segment - 1]
+    assert f'segment {segment}: {name}</h4>' in html
+    assert re.search(rf'at {used} to \d+ of the row, positions 0 to \d+', html)
+  assert f'{len(seen.data.dialogs("train"))}</dd>' in html and 'dialogs share rows' in html
+
+
+def test_a_dialog_is_shown_by_its_id(data, tmp_path):
+  seen, html = _page(data.path, name='id-7')
+  [(name, row)] = seen.shown.items()
+  assert name == 'train' and 'Round one, number 7' in row.text().plain and row.ids == ('id-7',)
+  assert '<h3>train: dialogs id-7</h3>' in html
+  with pytest.raises(InputError, match=r'--id=id-77: .* has no such dialog; ids there are like id-7'):
+    view.look(str(data.path), 1, 0, name='id-77')
+
+
+def test_a_folder_as_page_is_refused_before_anything_is_printed(data, tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(view, 'FLAGS', _flags(data, tmp_path))
+  with pytest.raises(InputError, match='is a folder: name the file'):
+    view.main()
+  assert capsys.readouterr().out == ''
+
+
 def test_a_full_disk_leaves_the_old_page(data, tmp_path, monkeypatch):
   page = tmp_path / 'p.html'
   page.write_text('the old page')
-
-  def full(self, text, **kwargs):
-    with open(self, 'w') as file:
-      file.write(text[:100])
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-  monkeypatch.setattr(view.pathlib.Path, 'write_text', full)
-  monkeypatch.setattr(view, 'FLAGS', SimpleNamespace(data=str(data.path), rows=1, seed=0, html=str(page)))
+  Path(f'{page}.partial').symlink_to('/dev/full')  # what is written there gets ENOSPC
+  monkeypatch.setattr(view, 'FLAGS', _flags(data, page))
   with pytest.raises(InputError, match=r'cannot write --html=.*p\.html: No space left on device'):
     view.main()
   assert page.read_text() == 'the old page' and list(tmp_path.iterdir()) == [page]

@@ -6,7 +6,7 @@ import random
 import zlib
 
 import pytest
-from data_fixtures import write_wet
+from helpers.data_fixtures import write_wet
 from warcio.archiveiterator import ArchiveIterator
 
 from skillmix_jax.data.warc import read_records

@@ -35,12 +35,13 @@ _SPACED_ELLIPSIS = re.compile(r'\.(?:[ \t]\.){2,}')
 def count_sentences(text: str) -> int:
   """The number of sentences of a text; an unfinished last one counts, a text without a letter or digit has none.
 
-  The authors' code counts 1 + matches of `[.!?]['"]* ['"]*[A-Z]` after removing the blank behind five titles. Ours
-  differs where that rule errs: the end of a sentence may be followed by a line break, by curly quotes, by a lower-case
-  word ('One. two.') or, in languages whose tokens stand apart, be a token of its own ('boats . rowers saw'); initials
-  and abbreviations (U.S. Army, e.g., p.m.) end a sentence only before a word that often begins one; a paragraph ends
-  a sentence; an empty text has 0 sentences, not 1. An ellipsis, and a mark within closing quotes or brackets, end a
-  sentence only before a capital ('"Really?" she said' is one). A quotation before a name ('"Stop!" Ann said.') is
+  The authors' code counts 1 + matches of `[.!?]['"]* ['"]*[A-Z]` after removing the blank after five titles. Ours
+  differs where that rule errs: the end of a sentence may be followed by a line break, by curly quotes, by a
+  lower-case word ('One. two.') or, in languages with blanks between all tokens, be a token of its own ('boats .
+  rowers saw'); initials and abbreviations (U.S. Army, e.g., p.m.) end a sentence only before a word that often begins
+  one; a paragraph ends a sentence; an empty text has 0 sentences, not 1. An ellipsis, and a mark within closing
+  quotes or brackets, end a sentence only before a capital ('"Really?" she said' is one). A quotation before a name
+  ('"Stop!" Ann said.') is
   counted as two, as in the authors' code.
   """
   text = _SPACED_ELLIPSIS.sub('…', text.strip())
@@ -72,7 +73,7 @@ def _is_end(text: str, begin: int, match: re.Match) -> bool:
 
 
 def _ends_at_stop(sentence: str, following: str) -> bool:
-  """Whether a single full stop behind `sentence` ends it, and does not just abbreviate its last word."""
+  """Says whether a single full stop after `sentence` ends it, and does not just abbreviate its last word."""
   last = re.split(r'[\s(\[“‘"\'*_]', sentence)[-1].casefold()
   if _NEVER_LAST.fullmatch(last):
     return False
@@ -86,7 +87,7 @@ def _ends_at_stop(sentence: str, following: str) -> bool:
 
 
 def named_skills(text: str, names: Sequence[str]) -> tuple[bool, ...]:
-  """Whether each skill's name, without what stands in brackets, occurs in the text: the authors' substring rule.
+  """Says for each skill whether its name, without text in brackets, occurs in the text: the authors' substring rule.
 
   It finds 'dilemma' in 'dilemmas' and misses 'self-regulate your emotions'. A name of nothing but brackets is never
   said aloud.
@@ -169,7 +170,7 @@ class Best:
 
 
 def marks(points: Sequence[int], k: int) -> Marks:
-  """The metrics of a text from its k + 3 points."""
+  """Computes the metrics of a text from its k + 3 points."""
   _check_points(points, k)
   num_skills, num_others = sum(points[:k]), sum(points[k:])
   return Marks(

@@ -55,7 +55,7 @@ def parse(reply: str, criteria: Sequence[str]) -> tuple[int, ...]:
 
   Read: rows with a `|` whose last cell is 0 or 1, also bold, `1.0` or `1/1`; a name may contain the pipes that its
   criterion contains, may be shortened or paraphrased as long as its words point to its own criterion; exact names may
-  stand in another order. The total must be the sum; it may be missing only where an explanation follows. A table that
+  come in another order. The total must be the sum; it may be missing only where an explanation follows. A table that
   begins within open quotation marks, in a `>` block or before "Here's the grading table" is a quotation.
 
   Raises:
@@ -82,7 +82,7 @@ def format_table(criteria: Sequence[str], points: Sequence[int], explanation: st
 
 
 def _after_introduction(reply: str) -> str:
-  """What follows the first introduction that is not within quotation marks; all of a reply without one."""
+  """Returns what follows the first introduction outside quotation marks; the whole reply where it has none."""
   for match in _INTRODUCTION.finditer(reply):
     if not _is_open(False, reply[: match.start()]):
       return reply[match.end() :]
@@ -90,7 +90,7 @@ def _after_introduction(reply: str) -> str:
 
 
 def _is_open(is_open: bool, text: str) -> bool:
-  """Whether a quotation is open after `text`."""
+  """Says whether a quotation is open after `text`."""
   for character in text:
     if character == '"':
       is_open = not is_open
@@ -217,7 +217,9 @@ def _order(names: Sequence[str], criteria: Sequence[str]) -> list[int]:
 
 
 def _fit(name: str, criterion: str) -> float:
-  """How well a row's name fits a criterion: 3 the same text, 2 but for decoration, else the share of common words."""
+  """Rates how well a row's name fits a criterion: 3 the same text, 2 but for decoration, else the share of common
+  words.
+  """
   if name == criterion:
     return 3
   key = _key(criterion)

@@ -1,6 +1,7 @@
 """What the toy experiment shows: every arm and seed in one table, every comparison with its tests, a figure.
 
-    python -m evals.minimix.findings --table=docs/minimix.csv --figure=docs/minimix.svg --page=docs/minimix.md
+    python -m evals.minimix.findings --table=docs/results/minimix.csv --figure=docs/results/minimix.svg \\
+        --page=docs/results/minimix.md
     python -m evals.minimix.findings --seeds=runs/minimix/seed-20,runs/minimix/seed-21
     python -m evals.minimix.findings --seeds=demo
 
@@ -21,13 +22,13 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from evals import files
 from evals.minimix import figure, tally, verdicts
 from evals.minimix.studies import MAIN, STUDIES, Study
 from evals.minimix.tally import Ratios, Row
 from evals.minimix.verdicts import Finding
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
+from skillmix_jax.files import output_file, write_output
 
 FLAGS = flags.FLAGS
 
@@ -79,6 +80,17 @@ def text_losses(rows: Sequence[Row], study: Study) -> str:
   return f'Loss on held-out text, nats a token: {"; ".join(known) or "not measured"}'
 
 
+def headline(ratios: Ratios) -> list[str]:
+  """A sentence on unseen pairs and triples of training skills; nothing where D(1) or D(1,2,3) is not there."""
+  parts = []
+  for what, k in (('pairs', 2), ('triples', 3)):
+    before, after = (list(ratios.get(arm, {}).get(('train', k), {}).values()) for arm in ('D1', 'D123'))
+    if before and after:
+      parts.append(f'{what} {np.mean(before):.2f} -> {np.mean(after):.2f}')
+  sets = 'On sets of training skills that no dialog asks for, full marks from D(1) to D(1,2,3)'
+  return ['', f'{sets}: {", ".join(parts)}.'] if parts else []
+
+
 def report(rows: Sequence[Row], study: Study) -> list[str]:
   """All that is printed of one study, Markdown."""
   ratios, seeds = tally.ratios(rows), sorted({row.seed for row in rows})
@@ -87,6 +99,7 @@ def report(rows: Sequence[Row], study: Study) -> list[str]:
   return [
     f'Study {study.name}: {planned} of {len(study.seeds)} planned seeds{others} ({", ".join(map(str, seeds))}).', '',
     *table(ratios, study), '', *comparison_table(verdicts.find(ratios, study), study), '', text_losses(rows, study),
+    *headline(ratios),
   ]  # fmt: skip
 
 
@@ -122,11 +135,11 @@ def main():
     if of_study := [row for row in rows if row.study == study.name]:
       print('\n' + '\n'.join(report(of_study, study)))
   if FLAGS.figure:
-    out = files.output_file('figure', FLAGS.figure, 'minimix.svg')
+    out = output_file('figure', FLAGS.figure, 'minimix.svg')
     figure.draw(tally.ratios(row for row in rows if row.study == MAIN.name), MAIN, out)
   if FLAGS.page:
     page = Path(FLAGS.page)
-    files.write_text(page, fill(page.read_text(encoding='utf-8'), rows))
+    write_output('page', page, fill(page.read_text(encoding='utf-8'), rows))
 
 
 if __name__ == '__main__':

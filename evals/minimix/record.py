@@ -1,7 +1,7 @@
 """Writes the numbers of one seed into a table, from which evals.minimix.findings prints everything.
 
-    python -m evals.minimix.record --seed=runs/minimix/seed-20 --table=docs/minimix.csv
-    python -m evals.minimix.record --seed=runs/minimix/seed-20 --table=docs/minimix.csv --study=one-sentence
+    python -m evals.minimix.record --seed=runs/minimix/seed-20 --table=docs/results/minimix.csv
+    python -m evals.minimix.record --seed=runs/minimix/seed-20 --table=docs/results/minimix.csv --study=one-sentence
 
 Rows of the same study and seed that the table has already are replaced.
 """
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from absl import flags
 
-from evals import files
 from evals.minimix import tally
 from evals.minimix.studies import STUDIES
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
+from skillmix_jax.files import output_file
 
 FLAGS = flags.FLAGS
 
@@ -22,7 +22,7 @@ FLAGS = flags.FLAGS
 def main():
   if not FLAGS.seed or not FLAGS.table:
     raise InputError(f'--{"table" if FLAGS.seed else "seed"} is missing, see --help')
-  path = files.output_file('table', FLAGS.table, 'minimix.csv')
+  path = output_file('table', FLAGS.table, 'minimix.csv')
   new = tally.of_seed(Path(FLAGS.seed), STUDIES[FLAGS.study], FLAGS.seconds)
   before = tally.read(path) if path.exists() else []
   replaced = {(row.study, row.seed) for row in new}

@@ -1,4 +1,4 @@
-"""What is compared on the toy world, named before the seeds of docs/minimix.md were run.
+"""What is compared on the toy world, named before the seeds of docs/results/minimix.md were run.
 
 An arm is a fine-tuned model; its runs are in evals/ and runs/ of a folder inside a seed's: '' as examples/minimix.sh
 makes it, one-sentence and apart as examples/minimix_science.sh does.

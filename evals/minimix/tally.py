@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from evals import files
 from evals.minimix import echo_gate, shown
 from evals.minimix.studies import Arm, Study
 from evals.replies.run import open_run
@@ -19,6 +18,7 @@ from evals.results import graded, training_data
 from evals.results.contrasts import values
 from skillmix_jax import metrics
 from skillmix_jax.errors import InputError
+from skillmix_jax.files import write_output
 
 FULL_MARKS, TEXT_LOSS, ECHO, SECONDS = 'full_marks', 'text_loss', 'echo', 'seconds'
 SETTINGS = ('train', 'no_pair_seen', 'held_out')  # as tables order them
@@ -124,7 +124,7 @@ def write(path: Path, rows: Iterable[Row]):
   writer.writerow(_COLUMNS)
   for row in sorted(rows):
     writer.writerow([f'{x:g}' if isinstance(x, float) else x for x in dataclasses.astuple(row)])
-  files.write_text(path, file.getvalue())
+  write_output('table', path, file.getvalue())
 
 
 def ratios(rows: Iterable[Row]) -> Ratios:

@@ -8,13 +8,14 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from evals.page import beside_paper, browser, contrasts, figure, graders, health, own_tables
-from evals.page.view import RunView, labels, setting_name, short_model, slug
+from evals.page import beside_paper, browser, contrasts, figure, graders, health, improving, own_tables
+from evals.page.grid import SYMBOLS, said_of_needed, said_of_p
+from evals.page.view import RunView, joined, labels, setting_name, short_model, slug
 from evals.questions.printed import ASSUMED_N, Results
 from evals.results.cells import METRICS
 from evals.results.people import Audit
 from evals.results.summary import Spent
-from evals.results.written import probability, share, signed
+from evals.results.written import about, probability, share, signed
 from skillmix_jax.hidden_characters import visible
 
 __all__ = ['RunView', 'render']
@@ -28,7 +29,7 @@ def render(runs: Sequence[RunView], results: dict, *, title: str, audits: Sequen
   Args:
     runs: in the order of the page; one grader each. Contrasts of any of them are shown once.
     results: the paper's results.json.
-    title: its heading.
+    title: what the page is about; its heading also names the runs.
     audits: of people, where there are some.
     seed: of what is embedded where not all samples fit.
 
@@ -37,18 +38,21 @@ def render(runs: Sequence[RunView], results: dict, *, title: str, audits: Sequen
   """
   printed = Results(results)
   pairs = contrasts.pairs(runs, printed)
-  script = (_FOLDER / 'page.js').read_text(encoding='utf-8')
+  script = ''.join((_FOLDER / name).read_text(encoding='utf-8') for name in ('page.js', 'columns.js'))
   theme = (_FOLDER / 'theme.js').read_text(encoding='utf-8')
   settings = figure.settings(runs)
   comparable = [run for run in runs if run.row and run.model]
   values = {
-    'title': title, 'runs': runs, 'labels': labels(runs), 'comparable': comparable, 'assumed_n': ASSUMED_N,
+    'title': title, 'names': joined(labels(runs)), 'runs': runs, 'labels': labels(runs), 'comparable': comparable,
+    'assumed_n': ASSUMED_N,
     'graders': graders.graders(runs), 'decoy_rates': graders.decoy_rates(runs),
     'grader_note': graders.grader_note(runs), 'missing_anchors': graders.missing_anchors(runs, runs),
     'anchors': beside_paper.anchor_tables(runs, printed),
-    'pairs': pairs, 'main': contrasts.main_contrast(pairs), 'symbols': contrasts.SYMBOLS,
+    'pairs': pairs, 'main': contrasts.main_contrast(pairs), 'symbols': SYMBOLS,
     'sections': beside_paper.paper_sections(runs, printed) if comparable else [], 'ours': own_tables.our_tables(runs),
     'seen': own_tables.seen_tables(runs), 'single': own_tables.single_tables(runs),
+    'gains': improving.gain_tables(runs), 'changes': improving.change_table(runs),
+    'gain_refusals': improving.refusals(runs),
     'figures': [_figure(runs, printed, setting) for setting in settings],
     'facts': health.facts(runs), 'by_skill': health.by_skill(runs), 'by_topic': health.by_topic(runs),
     'audits': audits, 'days': _days(runs), 'num_done': sum(run.metrics.done for run in runs),
@@ -73,6 +77,7 @@ def _environment() -> jinja2.Environment:
     'short_model': short_model, 'day': lambda time: time[:10] or '–',
     'thousands': lambda number: '–' if number is None else f'{number:,}',
     'dollars': lambda number: '–' if number is None else f'${number:,.2f}',
+    'about': about, 'said_of_p': said_of_p, 'said_of_needed': said_of_needed,
     'tokens': _tokens, 'usual_n': graders.usual_n,
   }  # fmt: skip
   return environment
@@ -109,4 +114,5 @@ def _train_data(runs: Sequence[RunView]) -> dict[str, list[str]]:
 def _figure(runs: Sequence[RunView], printed: Results, setting: str) -> dict:
   name, series = setting_name(setting), figure.series(runs, printed, setting)
   svg = figure.draw(series, setting, figure.plain_title(name, runs))
-  return {'setting': name, 'svg': Markup(svg), 'legend': figure.legend(series)}
+  table = own_tables.figure_table(runs, printed, setting)
+  return {'setting': name, 'svg': Markup(svg), 'legend': figure.legend(series), 'table': table}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from evals.marking.marks import OTHERS
 from evals.page.view import Exchange, RunView, labels
 from evals.results.graded import GradedText
 
@@ -113,7 +114,7 @@ def _core(runs: Sequence[RunView], chosen: Sequence[Sample], limit: int) -> dict
   ]
   return {
     'runs': names, 'skills': list(skills), 'topics': list(topics), 'settings': list(settings), 'samples': samples,
-    'limit': limit, 'rawLimit': RAW_LIMIT,
+    'criteria': OTHERS, 'limit': limit, 'rawLimit': RAW_LIMIT,
   }  # fmt: skip
 
 

@@ -7,13 +7,11 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evals.page.grid import Number, minus, paper_number
+from evals.page.grid import SYMBOLS, Number, minus, paper_number
 from evals.page.view import RunView, by_setting, labels
 from evals.questions.printed import Results
 from evals.results.cells import METRICS
 from evals.results.contrasts import Contrast
-
-SYMBOLS = {'higher': '▲', 'lower': '▼', 'undecided': '○', 'refused': '×'}
 
 Cells = dict[tuple[str, str, int], Contrast]  # by metric, setting and k
 Rows = tuple[str | None, str | None, str | None]  # model, row of a and row of b in the paper
@@ -40,7 +38,7 @@ class BesidePaper:
 
 
 @dataclass(frozen=True)
-class Pair:
+class StudentPair:
   """All contrasts of two students under one grader: metric -> setting -> contrasts by k."""
 
   a: str
@@ -73,13 +71,13 @@ class Pair:
 class Main:
   """What the first screen says: one pair, one setting, one metric, all k."""
 
-  pair: Pair
+  pair: StudentPair
   metric: str
   setting: str
   contrasts: list[BesidePaper]
 
 
-def pairs(runs: Sequence[RunView], results: Results) -> list[Pair]:
+def pairs(runs: Sequence[RunView], results: Results) -> list[StudentPair]:
   """The runs' contrasts, sorted into pairs; a contrast given twice counts once."""
   names = {run.name: (label, run) for label, run in zip(labels(runs), runs)}
   found: dict[tuple[str, str], Cells] = {}
@@ -91,7 +89,7 @@ def pairs(runs: Sequence[RunView], results: Results) -> list[Pair]:
   return [_judged(pair, grouped) for pair in grouped]
 
 
-def _pair(a: str, b: str, cells: Cells, names: dict[str, tuple[str, RunView]], results: Results) -> Pair:
+def _pair(a: str, b: str, cells: Cells, names: dict[str, tuple[str, RunView]], results: Results) -> StudentPair:
   (label_a, run_a), (label_b, run_b) = names[a], names[b]
   rows = (run_a.model, run_a.row, run_b.row) if run_a.model == run_b.model else (None, None, None)
   ks = tuple(sorted({k for _, _, k in cells}))
@@ -103,7 +101,7 @@ def _pair(a: str, b: str, cells: Cells, names: dict[str, tuple[str, RunView]], r
   suffix = f' · {run_a.grader}'
   if label_a.endswith(suffix) and label_b.endswith(suffix):  # said beside the title
     label_a, label_b = label_a.removesuffix(suffix), label_b.removesuffix(suffix)
-  return Pair(label_a, label_b, run_a.grader, run_a.family, rows, by_metric, ks)
+  return StudentPair(label_a, label_b, run_a.grader, run_a.family, rows, by_metric, ks)
 
 
 def _beside_paper(contrast: Contrast | None, rows: Rows, results: Results) -> BesidePaper | None:
@@ -115,7 +113,7 @@ def _beside_paper(contrast: Contrast | None, rows: Rows, results: Results) -> Be
   return BesidePaper(contrast, minus(*theirs))
 
 
-def _judged(pair: Pair, others: Sequence[Pair]) -> Pair:
+def _judged(pair: StudentPair, others: Sequence[StudentPair]) -> StudentPair:
   """Adds the sentence on reproduction: it counts cells of all metrics where the paper's own contrast is decided."""
   same = [other for other in others if other.rows == pair.rows and pair.rows[0] is not None]
   families = {other.family or other.grader: other for other in same}
@@ -144,7 +142,7 @@ def _judged(pair: Pair, others: Sequence[Pair]) -> Pair:
   return dataclasses.replace(pair, verdict=verdict)
 
 
-def main_contrast(found: Sequence[Pair]) -> Main | None:
+def main_contrast(found: Sequence[StudentPair]) -> Main | None:
   """Fine-tuned (on the most) minus base, on held-out skills, in full marks; else the nearest to it that there is."""
   choices: list[tuple[tuple, int, Main]] = []
   for pair in found:

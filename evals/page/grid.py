@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from evals.questions.printed import ASSUMED_N, Printed
 from evals.results import statistics
 from evals.results.cells import Cell, Estimate
+from evals.results.contrasts import Contrast
 from evals.results.statistics import Interval
+from evals.results.written import about, probability
+
+SYMBOLS = {'higher': '▲', 'lower': '▼', 'undecided': '○', 'refused': '×'}
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,13 @@ class Number:
   interval: Interval | None = None
   is_difference: bool = False
   misprint: str = ''
-  note: str = ''  # 'n = 97', '3 votes missing'
+  note: str = ''  # 'n = 97', '3 votes missing'; may be all that there is
+  verdict: str = ''  # of a contrast, one of SYMBOLS
+
+  @property
+  def symbol(self) -> str:
+    """The verdict without colour."""
+    return SYMBOLS.get(self.verdict, '')
 
   @property
   def excludes_zero(self) -> bool:
@@ -27,7 +37,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Line:
-  """Numbers of one origin along the columns. `kind`: 'paper', 'ours', 'difference' or 'offset'."""
+  """Numbers of one origin along the columns. `kind`: 'paper', 'ours', 'difference', 'offset', 'contrast' or 'p'."""
 
   kind: str
   label: str
@@ -44,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-  """Rows under one heading."""
+  """Rows under one heading; '' where the table needs none."""
 
   heading: str
   rows: Sequence[Row]
@@ -87,6 +97,37 @@ def our_number(cell: Cell | None, metric: str, usual_n: int | None, missing: boo
   notes += [f'refused: {cell.refused}'] if cell.refused else []
   best = cell.best.get(metric)
   return Number(best.mean if best else None, best.ci95 if best else None, note=', '.join(notes))
+
+
+def contrast_lines(label: str, contrasts: Sequence[Contrast | None]) -> list[Line]:
+  """Differences with their verdicts, their p, and how many combinations would decide those that are undecided."""
+  lines = [
+    Line('contrast', label, [_difference(contrast) if contrast else None for contrast in contrasts]),
+    Line('p', 'p (Holm)', [_said(said_of_p(contrast)) if contrast else None for contrast in contrasts]),
+  ]
+  if any(contrast and contrast.needed for contrast in contrasts):
+    lines.append(
+      Line('p', 'n needed', [_said(said_of_needed(contrast)) if contrast else None for contrast in contrasts])
+    )
+  return lines
+
+
+def _difference(contrast: Contrast) -> Number:
+  return Number(contrast.difference, contrast.ci95, is_difference=True, verdict=contrast.verdict)
+
+
+def _said(text: str) -> Number:
+  return Number(None, note=text)
+
+
+def said_of_p(contrast: Contrast) -> str:
+  """'p = .21'; 'refused' where it gets no verdict."""
+  return 'refused' if contrast.verdict == 'refused' else probability(contrast.p_holm)
+
+
+def said_of_needed(contrast: Contrast) -> str:
+  """'about 350' combinations would decide it; '–' where it is decided or nothing would."""
+  return f'about {about(contrast.needed)}' if contrast.needed else '–'
 
 
 def minus(ours: Number | None, other: Number | None) -> Number | None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+from evals.page import figure
 from evals.page.graders import usual_n
 from evals.page.grid import Block, Line, Number, Row, Table, estimated, minus, our_number
 from evals.page.view import RunView, by_setting, labels, setting_name
+from evals.questions.printed import Results
 from evals.results.cells import METRICS
 
 Part = tuple[str, str, Number | None]  # kind and label of a line, and its number in one column
@@ -16,7 +18,8 @@ def our_tables(runs: Sequence[RunView]) -> list[Table]:
 
   def parts(run: RunView, column: Column, metric: str) -> list[Part]:
     cell = run.cells.get(column)
-    lines: list[Part] = [('ours', '', our_number(cell, metric, usual_n(run), missing=True))]
+    best = f'best of {cell.num_generations}' if cell else 'best of all'
+    lines: list[Part] = [('ours', best, our_number(cell, metric, usual_n(run), missing=True))]
     if any(metric in its.by_skill_ci95 for its in run.metrics.cells):
       wide = Number(cell.best[metric].mean, cell.by_skill_ci95[metric]) if cell and cell.by_skill_ci95 else None
       lines.append(('paper', 'for other skills', wide))
@@ -59,6 +62,19 @@ def seen_tables(runs: Sequence[RunView]) -> list[Table]:
     ]
 
   return _tables(runs, [(cell.setting, cell.k) for run in runs for cell in cells(run)], parts) if runs else []
+
+
+def figure_table(runs: Sequence[RunView], results: Results, setting: str) -> Table:
+  """The numbers of a figure: ours with intervals, and the paper's of the same students."""
+  ks = sorted({k for run in runs for of, k in run.cells if of == setting})
+  rows = []
+  for label, run, series in zip(labels(runs), runs, figure.series(runs, results, setting)):
+    theirs = dict(series.paper)
+    lines = [Line('ours', 'ours', [our_number(run.cells.get((setting, k)), figure.METRIC, usual_n(run)) for k in ks])]
+    if theirs:
+      lines.append(Line('paper', 'paper', [Number(theirs[k]) if k in theirs else None for k in ks]))
+    rows.append(Row(label, lines))
+  return Table(METRICS[figure.METRIC].title, [f'k = {k}' for k in ks], [Block('', rows)])
 
 
 def _tables(

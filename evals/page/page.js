@@ -3,7 +3,6 @@
 (() => {
   const data = JSON.parse(document.getElementById('samples-data').textContent);
   const PAGE = 50; // samples in the list at a time
-  const CRITERIA = ['topic', 'sense', 'length'];
   const $ = (id) => document.getElementById(id);
 
   // ---- what the rows of the JSON are ------------------------------------------------------------------------
@@ -150,7 +149,7 @@
 
   // ---- one sample ---------------------------------------------------------------------------------------------
   const votesTable = (sample) => {
-    const names = [...sample.skills.map((i) => data.skills[i]), ...CRITERIA];
+    const names = [...sample.skills.map((i) => data.skills[i]), ...data.criteria];
     const head = el('tr', {}, el('th', { scope: 'col' }, 'criterion'),
       ...sample.votes.map((_, i) => el('th', { scope: 'col' }, `vote ${i + 1}`)), el('th', { scope: 'col' }, 'counts'), el('th', { scope: 'col' }, 'remark'));
     const point = (value) => (value === '1' ? el('span', { class: 'earned' }, '✓ 1') : el('span', { class: 'lost' }, '✗ 0'));

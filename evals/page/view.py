@@ -87,6 +87,12 @@ def labels(runs: Sequence[RunView]) -> list[str]:
   return [f'{name} · {i + 1}' if count[name] > 1 else name for i, name in enumerate(names)]
 
 
+def joined(names: Sequence[str], most: int = 4) -> str:
+  """'D(1), D(1,2) and D(1,2,3)'; of many the first ones, 'and 5 more'."""
+  shown = [*names] if len(names) <= most else [*names[: most - 1], f'{len(names) - most + 1} more']
+  return f'{", ".join(shown[:-1])} and {shown[-1]}' if len(shown) > 1 else ''.join(shown)
+
+
 def short_model(model: str) -> str:
   """'LLaMA' for 'LLaMA-2-13B-Chat'."""
   return _SHORT_MODELS.get(model, model)

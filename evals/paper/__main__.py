@@ -4,10 +4,10 @@
     python -m evals.paper --table=1 --grader=openai:claude-sonnet-5-5 --gpus=8xA100 --mfu=0.35
 
 Looks at the folders (runs/, data/, checkpoints/) and touches nothing; the same command again shows how far it is. A
-step is listed if something that comes after it is missing: where dialogs are there nothing has to be generated, where
-answers are there nothing has to be trained. Requests, tokens and dollars are those of --dry_run. GPU-hours follow from
---gpus and --mfu, an assumption: evals/paper/gpu_hours.py has the formula, docs/performance.md what was measured. Tables
-10 and 11 are 1 and 3 with one metric more. docs/reproduce.md tells the whole story.
+step is listed if something that comes after it is missing: where dialogs exist nothing has to be generated, where
+answers exist nothing has to be trained. Requests, tokens and dollars are those of --dry_run. GPU-hours follow from
+--gpus and --mfu, an assumption: evals/paper/gpu_hours.py has the formula, docs/results/performance.md what was
+measured. Tables 10 and 11 are 1 and 3 with one metric more. docs/guides/reproduce.md tells the whole story.
 """
 
 import re
@@ -39,12 +39,12 @@ def price(model: str) -> tuple[float, float] | None:
 
 
 def numbers(asked: Estimate) -> str:
-  """'100 requests, about 2,000 + 3,000 tokens'."""
+  """Writes '100 requests, about 2,000 + 3,000 tokens'."""
   return f'{asked.requests:,} requests, about {asked.prompt_tokens:,} + {asked.completion_tokens:,} tokens'
 
 
 def print_rows(place: Place, rows: Sequence[tuple[Row, Plan]]):
-  """How far each row is."""
+  """Prints how far each row is."""
   lines = [('row', 'from', 'weights', 'run', 'texts', 'votes')]
   for row, plan in rows:
     config = config_of(row)
@@ -66,7 +66,7 @@ def print_rows(place: Place, rows: Sequence[tuple[Row, Plan]]):
 
 
 def print_steps(steps: Sequence[Step]):
-  """What to do, in order."""
+  """Prints what to do, in order."""
   for number, step in enumerate(steps, 1):
     print(f'\n{number}. {step.title}')
     for line in step.commands:
@@ -102,12 +102,12 @@ def print_total(place: Place, steps: Sequence[Step]):
     clock = (training + sampling) / gpus.number
     print(f'  GPU-hours: {training:.1f} to train, {sampling:.1f} to sample; {clock:.1f} h on {gpus}')
     print(
-      f'    assumed: {gpus.mfu:.0%} MFU at 6 N FLOPs a token (docs/performance.md has what was measured), '
+      f'    assumed: {gpus.mfu:.0%} MFU at 6 N FLOPs a token (docs/results/performance.md has what was measured), '
       f'{gpu_hours.ROWS} answers at a time at {gpu_hours.BANDWIDTH_SHARE:.0%} of the bandwidth'
     )
   print(
     "  The paper's graders are retired: compare differences from the untouched model, not cells, and confirm them "
-    'with a grader of another family (docs/reproduce.md).'
+    'with a grader of another family (docs/guides/reproduce.md).'
   )
 
 
@@ -122,7 +122,7 @@ def check_model(flag: str, value: str | None, kinds: Sequence[str]):
 
 
 def _define_flags():
-  flags.DEFINE_enum('table', None, [str(table) for table in TABLES], 'of the paper')
+  flags.DEFINE_enum('table', None, [str(table) for table in TABLES], 'table of the paper')
   flags.DEFINE_string('runs', 'runs', 'folder that holds the runs')
   flags.DEFINE_string('data', 'data', 'folder that holds dialogs and prepared data')
   flags.DEFINE_string('student', None, 'who writes training data, openai:MODEL; without it the choices are priced')

@@ -53,10 +53,10 @@ TRAINING = {
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """How rows are evaluated.
+  """How the rows of a table are evaluated.
 
   Attributes:
-    overrides: --config.KEY=VALUE beside configs/eval_paper.py; '{data}' stands for --data.
+    overrides: --config.KEY=VALUE beside configs/eval_paper.py; '{data}' becomes --data.
     suffix: of the run's folder. Rows of tables 1, 4 and half of 5 share theirs, for they are the same texts.
     copy: the answers come from the folder without the suffix, the votes from a second grader.
   """
@@ -75,7 +75,7 @@ UNCOMMON = Evaluation({'ks': (5,), 'num_combinations': (400,), 'exclude_skills':
 
 
 class Row(NamedTuple):
-  """A row of a table: its name behind the model's, the config, the config's argument, the evaluation.
+  """A row of a table: its name after the model's, the config, the config's argument, the evaluation.
 
   The untouched model has no name and no argument: it is not trained.
   """

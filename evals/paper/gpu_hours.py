@@ -1,6 +1,6 @@
 """What training and sampling take of absent GPUs: by formula, from stated assumptions.
 
-training: FLOPs per token * tokens / (peak * MFU), FLOPs per token as in docs/training.md: about 6 N
+training: FLOPs per token * tokens / (peak * MFU), FLOPs per token as in docs/guides/train.md: about 6 N
 sampling: prompts 2 N FLOPs a token at the same MFU; answers (weights / ROWS + cache) bytes a token / (bandwidth *
           BANDWIDTH_SHARE), since a decoder reads all of its weights for every token of ROWS answers
 """
@@ -21,7 +21,7 @@ HALF = 2  # bytes of a bfloat16 number
 
 @dataclasses.dataclass(frozen=True)
 class Gpus:
-  """So many of one kind, and the share of their peak that training reaches."""
+  """A number of GPUs of one kind, and the share of their peak that training reaches."""
 
   number: int
   kind: str
@@ -36,19 +36,19 @@ class Gpus:
 
   @property
   def flops(self) -> float:
-    """Of one GPU, at this MFU."""
+    """The FLOP/s of one GPU at this MFU."""
     return self._gpu.peak * self.mfu
 
   def holds(self, model: Config) -> bool:
-    """Whether the training state and a tenth for activations fit."""
+    """Says whether the training state and a tenth for activations fit."""
     return TRAINING_BYTES * model.num_params <= 0.9 * self.number * self._gpu.memory
 
   def training_hours(self, model: Config, num_tokens: int, length: int) -> float:
-    """GPU-hours: of one GPU, so divide by the number of GPUs for the time on a clock."""
+    """Computes GPU-hours: divide by the number of GPUs for the time on a clock."""
     return model.train_flops_per_token(length) * num_tokens / self.flops / 3600
 
   def sampling_hours(self, model: Config, num_requests: int, prompt_tokens: int, answer_tokens: int) -> float:
-    """GPU-hours with a whole model in bfloat16 on each GPU."""
+    """Computes GPU-hours with a whole model in bfloat16 on each GPU."""
     if not num_requests:
       return 0.0
     context = (prompt_tokens + answer_tokens) / num_requests
@@ -60,7 +60,7 @@ class Gpus:
 
 
 def parse(gpus: str, mfu: float) -> Gpus:
-  """'4xH100' -> Gpus; raises InputError for a kind that is not known."""
+  """Reads '4xH100'; raises InputError for a kind that is not known."""
   found = re.fullmatch(r'([1-9]\d*)x(\w+)', gpus)
   if not found or found[2] not in KINDS:
     raise InputError(f'--gpus={gpus!r} must be a number and one of {", ".join(KINDS)}, for example 4xH100')

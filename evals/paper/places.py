@@ -23,53 +23,53 @@ class Place:
 
 
 def paper_row(row: Row) -> str:
-  """As config.paper_row names it: 'LLaMA-2-13B-Chat D(1,2)'."""
+  """Names the row as config.paper_row does: 'LLaMA-2-13B-Chat D(1,2)'."""
   return f'{MODELS[row.config].name} {row.name}'.rstrip()
 
 
 def config_of(row: Row) -> Any:
-  """The config that a row is trained with."""
+  """Returns the config that a row is trained with."""
   module = importlib.import_module(f'configs.{row.config}')
   return module.get_config(row.data) if row.data else module.get_config()
 
 
 def shape(row: Row) -> Config:
-  """The row's model."""
+  """Returns the shape of the row's model."""
   return PRESETS[MODELS[row.config].preset]
 
 
 def workdir(place: Place, row: Row) -> Path:
-  """Where a row is trained."""
+  """Returns the folder that a row is trained in."""
   return place.runs / f'{row.config}-{row.data}'
 
 
 def student_of(place: Place, row: Row) -> str:
-  """Who writes: the fine-tuned model at its last step, or the converted one."""
+  """Names the student: the fine-tuned model at its last step, or the converted one."""
   config = config_of(row)
   return f'checkpoint:{workdir(place, row)}@{config.steps}' if row.data else f'checkpoint:{config.model.init_from}'
 
 
 def reached(folder: Path) -> int | None:
-  """The last step of which a workdir has a checkpoint; None where it has none."""
+  """Returns the last step of which a workdir has a checkpoint; None where it has none."""
   steps = [int(entry.name) for entry in (folder / 'checkpoints').glob('*') if entry.name.isdigit()]
   return max(steps, default=None)
 
 
 def is_trained(place: Place, row: Row) -> bool:
-  """Whether the last step is there."""
+  """Says whether the last step exists."""
   return (reached(workdir(place, row)) or 0) >= config_of(row).steps
 
 
 def prepared(place: Place, row: Row) -> Path:
-  """The folder of prepared data of a row."""
+  """Returns the folder of a row's prepared data."""
   return place.data / f'{MODELS[row.config].template}-{row.data}'
 
 
 def dialogs(place: Place, name: str) -> Path:
-  """A file of dialogs."""
+  """Returns the path of a file of dialogs."""
   return place.data / f'{name}.jsonl'
 
 
 def evaluated(place: Place, row: Row, suffix: str = '') -> Path:
-  """The folder of a row's run."""
+  """Returns the folder of a row's run."""
   return place.runs / f'eval-{row.config}-{row.data or "base"}{suffix}'

@@ -1,6 +1,6 @@
-"""From a table of the paper and the folders that are there: what is done, and the steps that are left, in order.
+"""From a table of the paper and the folders that exist: what is done, and the steps that are left, in order.
 
-A step is needed where something that comes after it is missing and what it makes is not there.
+A step is needed where something that comes after it is missing and what it makes does not exist.
 """
 
 from pathlib import Path

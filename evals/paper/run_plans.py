@@ -24,10 +24,10 @@ class Plan:
 
   Attributes:
     path: of the folder.
-    run: as evals.sample would open it, with the replies that are there.
+    run: as evals.sample would open it, with the replies that it has.
     arguments: of evals.sample, beside --run and --student.
     student, grader: as the command line names them; None: not chosen yet.
-    texts: that are there.
+    texts: the number of texts that exist.
     settled: whether the folder was last sampled with these arguments.
     notes: what is odd about it.
   """
@@ -45,22 +45,22 @@ class Plan:
 
   @property
   def wanted(self) -> int:
-    """Texts."""
+    """The number of texts that the run must have."""
     return len(self.run.combinations) * self.run.settings.generations
 
   @property
   def wanted_votes(self) -> int:
-    """Where votes are adaptive, at most."""
+    """The number of votes that the run must have; an upper bound where votes are adaptive."""
     return self.wanted * self.run.settings.votes
 
   @property
   def votes(self) -> int:
-    """That need not be asked for any more."""
+    """The number of votes that the run has already."""
     return max(0, self.wanted_votes - self.grading.requests)
 
 
 def _merge(ours: Settings, there: Settings) -> Settings:
-  """The cells that a folder has and those that are wanted besides; all else as it is there."""
+  """Returns the cells that a folder has and those that are wanted besides; everything else as the folder has it."""
   if there.combinations:
     return dataclasses.replace(there, paper_row=ours.paper_row)
   numbers = dict(zip(ours.ks, ours.num_combinations))
@@ -78,7 +78,7 @@ def _merge(ours: Settings, there: Settings) -> Settings:
 
 
 def _flags(settings: Settings, default: Settings) -> list[str]:
-  """--config.KEY=VALUE of whatever differs from the config file."""
+  """Returns --config.KEY=VALUE of whatever differs from the config file."""
   found = []
   for field in dataclasses.fields(Settings):
     value, usual = getattr(settings, field.name), getattr(default, field.name)
@@ -94,7 +94,7 @@ def _flags(settings: Settings, default: Settings) -> list[str]:
 
 @functools.cache
 def _estimate_all(settings: str) -> tuple[Estimate, Estimate]:
-  """(sampling, grading) where nothing is there yet; rows of a table have the same settings, as JSON here."""
+  """Estimates (sampling, grading) of an empty folder; rows of a table have the same settings, as JSON here."""
   run = runs.preview(Path('/nowhere'), from_config(json.loads(settings)), Student('', '', {}))
   return estimate_sampling(run), estimate_grading(run, None, 0.0)
 
@@ -107,7 +107,7 @@ def plan_run(
   grader: str | None,
   source: Path | None = None,
 ) -> Plan:
-  """Looks at a run's folder; a copy has the answers of `source` as long as its own folder is not there."""
+  """Looks at a run's folder; a copy has the answers of `source` as long as it has no folder of its own."""
   default = from_config(importlib.import_module(f'configs.{config}').get_config().to_dict())
   wanted, who, notes, settled = dataclasses.replace(default, **overrides), Student('', '', {}), [], False
   is_there = (path / 'config.json').is_file()
@@ -139,7 +139,7 @@ def plan_run(
 
 
 def plan_row(place: Place, row: Row) -> Plan:
-  """The run of a row."""
+  """Plans the run of a row."""
   overrides = {'paper_row': paper_row(row)} | row.evaluation.overrides
   if 'exclude_skills' in overrides:
     overrides['exclude_skills'] = tuple(name.format(data=place.data) for name in overrides['exclude_skills'])

@@ -14,7 +14,7 @@ from evals.replies.estimate import Estimate
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-  """Something to do.
+  """A thing to do, with its command and its cost.
 
   Attributes:
     title: what it makes.
@@ -37,7 +37,7 @@ class Step:
 
 
 def _line(*parts: object) -> str:
-  """A command, quoted for a shell."""
+  """Quotes a command for a shell."""
   return 'python -m ' + ' '.join(shlex.quote(str(part)) for part in parts)
 
 
@@ -47,7 +47,7 @@ def _sample(plan: Plan) -> str:
 
 
 def generation_steps(place: Place, name: str) -> list[Step]:
-  """A run that makes training data."""
+  """Returns the steps of a run that makes training data."""
   plan = plan_run(place.runs / name, 'eval_generate', GENERATE[name], place.student, place.grader)
   steps = []
   if plan.sampling.requests:
@@ -57,7 +57,7 @@ def generation_steps(place: Place, name: str) -> list[Step]:
 
 
 def sampling_steps(place: Place, row: Row, plan: Plan) -> list[Step]:
-  """The answers of a row's model."""
+  """Returns the steps that make the answers of a row's model."""
   if row.evaluation.copy and not (plan.path / 'config.json').is_file():
     copy, source = (shlex.quote(str(path)) for path in (plan.path, evaluated(place, row)))
     commands = (f'cp -r {source} {copy} && rm -f {copy}/replies/votes-*', _sample(plan))
@@ -74,7 +74,7 @@ def sampling_steps(place: Place, row: Row, plan: Plan) -> list[Step]:
 
 
 def grading_steps(plan: Plan, role: str) -> list[Step]:
-  """The votes of a run."""
+  """Returns the steps that ask for the votes of a run."""
   if not plan.grading.requests:
     return []
   grader = plan.grader or f'openai:{role.upper()}'
@@ -83,7 +83,7 @@ def grading_steps(plan: Plan, role: str) -> list[Step]:
 
 
 def conversion_step(row: Row) -> Step:
-  """The base model's weights and tokenizer."""
+  """Returns the step that fetches the base model's weights and tokenizer."""
   model, checkpoint, number = MODELS[row.config], config_of(row).model.init_from, shape(row).num_params
   note = f'{2 * number / 1e9:.0f} GB to download, {4 * number / 1e9:.0f} GB on disk (float32)'
   line = _line('skillmix_jax.convert', f'--from_hf={model.hub}', f'--checkpoint={checkpoint}')
@@ -91,7 +91,7 @@ def conversion_step(row: Row) -> Step:
 
 
 def selection_step(place: Place, name: str) -> Step:
-  """A file of dialogs."""
+  """Returns the step that writes a file of dialogs."""
   source, options = DIALOGS[name]
   line = _line('evals.select', f'--run={place.runs / source}', *options.split(), f'--out={dialogs(place, name)}')
   notes = ('its dialogs of k = 2 and 3 together must be fewer than D(2) (D.2)',) if name == 'D123_8000' else ()
@@ -99,7 +99,7 @@ def selection_step(place: Place, name: str) -> Step:
 
 
 def preparation_step(place: Place, row: Row) -> Step:
-  """Tokens of the dialogs, of code and of web text."""
+  """Returns the step that tokenises dialogs, code and web text."""
   files = ','.join(str(dialogs(place, name)) for name in TRAINING[row.data])
   line = _line(
     'skillmix_jax.prepare', f'--dialogs={files}', '--code=CODE/**/*.py', '--wet=CRAWL/*.warc.wet.gz',
@@ -111,7 +111,7 @@ def preparation_step(place: Place, row: Row) -> Step:
 
 
 def training_step(place: Place, row: Row) -> Step:
-  """From the last checkpoint to the end."""
+  """Returns the step that trains from the last checkpoint to the end."""
   config, model, gpus, folder = config_of(row), shape(row), place.gpus, workdir(place, row)
   left = config.steps - (reached(folder) or 0)
   tokens = left * (config.data.dialogs + config.data.text_rows) * LENGTH
@@ -134,7 +134,7 @@ def training_step(place: Place, row: Row) -> Step:
 
 
 def report_step(place: Place, table: int, plans: Sequence[Plan]) -> Step:
-  """The page, and the tables on the terminal."""
+  """Returns the step that writes the page and prints the tables."""
   files = dict.fromkeys(dialogs(place, name) for row in TABLES[table] for name in TRAINING.get(row.data, ()))
   out = place.runs / f'table{table}.html'
   line = _line(
@@ -145,9 +145,9 @@ def report_step(place: Place, table: int, plans: Sequence[Plan]) -> Step:
 
 
 def common_skills_step(place: Place) -> Step:
-  """What nobody but its authors can make."""
+  """Returns the step that only the paper's authors can make: the list of skills that RedPajama has often."""
   notes = (
     'names of skills that occur in at least 5 % of RedPajama, one a line; the paper does not print them',
-    'until it is there the numbers below are those of all skills',
+    'until it exists the numbers below are those of all skills',
   )
   return Step(f'{COMMON.format(data=place.data)}: a list of your own', (), notes=notes)

@@ -6,7 +6,7 @@
     FOLDER/prompts/      student_round1.txt, student_round2.txt, grade.txt, optionally grade_claude.txt
 
 Other keys and files are ignored. Without prompts/ the paper's are used. Texts are kept verbatim: a trailing blank in a
-definition is part of the prompt. docs/catalog.md shows how to bring one's own.
+definition is part of the prompt. docs/guides/skills.md shows how to bring one's own.
 """
 
 import dataclasses
@@ -108,7 +108,7 @@ class Catalog:
 
 
 def is_train_skill(skill: Skill, split: str) -> bool:
-  """Whether a skill is of the training half; `split` says how that is decided."""
+  """Says whether a skill is of the training half; `split` says how that is decided."""
   return skill.category in TRAIN_CATEGORIES if split == 'category' else skill.table == 'train'
 
 
@@ -119,7 +119,7 @@ def closest(name: str, names: Iterable[str]) -> str:
 
 
 def _comma_hint(value: str) -> str:
-  """ml_collections reads a,b as one string."""
+  """Explains that ml_collections reads a,b as one string, where that may have happened."""
   if not isinstance(value, str) or ',' not in value:
     return ''
   return '; several are written "(' + ','.join(repr(part.strip()) for part in value.split(',')) + ')"'
@@ -137,7 +137,7 @@ def load(folder: str | Path | None = None) -> Catalog:
   """Reads and checks a folder; None or '' is the paper's. Raises InputError that names file and value."""
   path = Path(folder) if folder else PAPER
   if not path.is_dir():
-    raise InputError(f'catalog {path} is not a folder; it needs skills.json and topics.json (docs/catalog.md)')
+    raise InputError(f'catalog {path} is not a folder; it needs skills.json and topics.json (docs/guides/skills.md)')
   record = _read_json(path / 'skills.json')
   skills = _skills(path / 'skills.json', record)
   topics = _topics(path / 'topics.json')
@@ -155,7 +155,7 @@ def load(folder: str | Path | None = None) -> Catalog:
 
 
 def read_exclusions(names: str | Sequence[str], catalog: Catalog) -> frozenset[str]:
-  """Names of skills to leave out; '@FILE' stands for the names in a file, one a line. Every name is checked."""
+  """Names of skills to leave out; '@FILE' means the names in a file, one in each line. Every name is checked."""
   wanted: set[str] = set()
   for name in [names] if isinstance(names, str) else names:
     if not isinstance(name, str):
@@ -229,7 +229,7 @@ def _skills(path: Path, record: dict) -> tuple[Skill, ...]:
       raise InputError(f'{where}: "table" is {skill.table!r}; it must be "train" or "held_out"')
     criterion = skill.name.strip().lower()  # as the rubric prints it: two equal ones could not be told apart
     if criterion in seen:
-      raise InputError(f'{where}: the name is there twice, first as {seen[criterion]!r}')
+      raise InputError(f'{where}: the name occurs twice, first as {seen[criterion]!r}')
     seen[criterion] = skill.name
     skills.append(skill)
   return tuple(skills)
@@ -246,7 +246,7 @@ def _topics(path: Path) -> dict[str, tuple[str, ...]]:
       if not isinstance(name, str) or not name.strip():
         raise InputError(f'{path}: topic {number} of "{half}" is {name!r}, not a text')
       if name in names[: number - 1]:
-        raise InputError(f'{path}: topic {name!r} is there twice in "{half}"')
+        raise InputError(f'{path}: topic {name!r} occurs twice in "{half}"')
     topics[half] = tuple(names)
   return topics
 

@@ -82,7 +82,7 @@ def read(path: str | Path, catalog: Catalog) -> list[Combination]:
     try:
       combination = _parse(record, catalog)
       if combination.id in found:
-        raise InputError(f'id {combination.id!r} is there twice')
+        raise InputError(f'id {combination.id!r} occurs twice')
     except InputError as error:
       raise InputError(f'{where}: {error}') from None
     found[combination.id] = combination
@@ -127,7 +127,7 @@ def _draw_cell(
 
 
 def _hash(key: bytes, step: int, value: int) -> int:
-  """64 bits."""
+  """Hashes to 64 bits."""
   digest = hashlib.blake2b(value.to_bytes(16, 'little'), digest_size=8, key=key, salt=bytes((step,))).digest()
   return int.from_bytes(digest, 'little')
 
@@ -161,7 +161,7 @@ def _unrank(rank: int, k: int, tables: Sequence[Sequence[int]]) -> list[int]:
 
 
 def _order(chosen: list[int], number: int) -> list[int]:
-  """One of the k! orders, chosen by the number."""
+  """Returns one of the k! orders, chosen by the number."""
   rest, ordered = list(chosen), []
   while rest:
     number, position = divmod(number, len(rest))

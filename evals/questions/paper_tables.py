@@ -11,13 +11,13 @@ from skillmix_jax.errors import InputError
 
 @functools.cache
 def results() -> dict[str, Any]:
-  """results.json, as transcribed from the paper."""
+  """Reads results.json, the numbers as transcribed from the paper."""
   return json.loads((catalog.PAPER / 'results.json').read_text(encoding='utf-8'))
 
 
 @functools.cache
 def printed() -> Results:
-  """Its cells under one address."""
+  """Returns its cells under one address."""
   return Results(results())
 
 
@@ -36,5 +36,5 @@ def parse_row(name: str) -> tuple[str | None, str | None]:
     return None, None
   names = {model if row == model else f'{model} {row}': (model, row) for model, row in rows()}
   if name not in names:
-    raise InputError(f"paper_row={name!r} is none of the paper's rows: {', '.join(names)}")
+    raise InputError(f"paper_row={name!r} is not one of the paper's rows: {', '.join(names)}")
   return names[name]

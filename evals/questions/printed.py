@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 ASSUMED_N = 100  # combinations per cell: the paper does not say; its authors' earlier evaluation used 100
-# Why a cell cannot be right as printed (shared/paper/README.md, "Where the paper disagrees with itself").
+# Why a cell cannot be right as printed.
 _FRACTION = 'printed .00 beside .75 full marks, which is impossible: a text with full marks has fraction 1'
 _CLAUDE = 'printed .08/.64, out of line with its neighbours .07/.48 and .00/.42'
 
@@ -69,13 +69,13 @@ class Results:
     return list(found)
 
   def columns(self, table: int) -> list[tuple[str, int]]:
-    """(setting, k) of a table."""
+    """Lists (setting, k) of a table."""
     return list(dict.fromkeys((setting, k) for t, _, _, _, setting, k, _ in self._cells if t == table))
 
   def graders(self, table: int) -> list[str]:
-    """Who graded a table."""
+    """Lists who graded a table."""
     return list(dict.fromkeys(grader for t, grader, *_ in self._cells if t == table))
 
   def metrics(self, table: int) -> list[str]:
-    """What is printed of a table's cells, as ordered in print."""
+    """Lists what is printed of a table's cells, in the paper's order."""
     return list(dict.fromkeys(address[-1] for address in self._cells if address[0] == table))

@@ -75,9 +75,9 @@ def rubric(catalog: Catalog, combination: Combination, swap: Swap | None = None)
   ]
 
 
-def extract_text(answer2: str) -> str:
-  """The text in a second-round answer: after the last 'Answer:', up to 'Explanation', stripped."""
-  return answer2.split('Answer:')[-1].split('Explanation')[0].strip()
+def extract_text(answer: str) -> str:
+  """The text in an answer: after the last 'Answer:', up to 'Explanation', stripped."""
+  return answer.split('Answer:')[-1].split('Explanation')[0].strip()
 
 
 def _skills(catalog: Catalog, combination: Combination, swap: Swap | None) -> Sequence[Skill]:

@@ -33,7 +33,7 @@ class Settings:
     exclude_skills: names, or '@FILE' with one a line.
     split: how skills are divided into train and held-out: 'category' (the paper's method) or 'table'.
     length: whose point the length is: 'count' (our counter) or 'grader'.
-    name_filter: a skill whose name is said aloud earns nothing.
+    name_filter: a skill whose name is in the text earns nothing.
     grading_prompt: which template of the catalog the grader gets.
     paper_row: which row of the paper's tables this student is, for example 'LLaMA-2-13B-Chat D(1,2)'; empty: none.
     seed: of combinations and noise.
@@ -58,7 +58,7 @@ class Settings:
   student: dict[str, Any]
 
   def to_dict(self) -> dict[str, Any]:
-    """As plain JSON."""
+    """Returns the settings as plain JSON."""
     return dataclasses.asdict(self)
 
 
@@ -81,9 +81,9 @@ def _whole_numbers(value: object, key: str) -> tuple[int, ...]:
 
 
 def parse_ks(texts: Sequence[str]) -> list[int]:
-  """The numbers of a flag --ks=2,3; raises InputError for what is none."""
+  """Reads the numbers of a flag --ks=2,3; raises InputError for anything else."""
   if odd := [text for text in texts if not text.isdigit()]:
-    raise InputError(f'--ks={",".join(texts)}: {odd[0]!r} is no number')
+    raise InputError(f'--ks={",".join(texts)}: {odd[0]!r} is not a number')
   return [int(text) for text in texts]
 
 
@@ -102,7 +102,7 @@ def _number(value: object, key: str, low: float, high: float) -> float | None:
 
 
 def from_config(config: Mapping[str, Any]) -> Settings:
-  """Checks the plain dict of a config.
+  """Checks the plain dict of a config and returns its settings.
 
   Raises:
     InputError: a key is missing or unknown, or its value makes no sense.

@@ -17,7 +17,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class AppendedFile:
-  """Is made with the first line; a thread brings lines to the disk."""
+  """A file that exists from its first line on; a thread brings its lines to the disk."""
 
   def __init__(self, path: Path, num_coming: int):
     """Keeps room for `num_coming` lines.
@@ -26,7 +26,7 @@ class AppendedFile:
     has told the first, so that no more are asked for.
 
     Raises:
-      InputError: there is no such room.
+      InputError: the disk has not so much room.
     """
     self._path = path
     self._file: int | None = None

@@ -12,12 +12,12 @@ class Useless(Exception):
 
 
 def now() -> str:
-  """Time of a reply."""
+  """Returns the time of a reply."""
   return datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%dT%H:%M:%S.%fZ')
 
 
 def read(content: bytes, asked: str, seconds: float, hide: Callable[[str], str]) -> Reply:
-  """The reply in the body of a response.
+  """Reads the reply in the body of a response.
 
   Args:
     asked: the model's name, where the server does not say its own.
@@ -25,7 +25,7 @@ def read(content: bytes, asked: str, seconds: float, hide: Callable[[str], str])
     hide: takes the key out of a text: some servers repeat what they were sent.
 
   Raises:
-    Useless: there is no completion in it.
+    Useless: the body has no completion.
   """
   try:
     body = json.loads(content)

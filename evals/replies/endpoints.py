@@ -17,7 +17,7 @@ __all__ = ['Endpoint', 'Exact', 'Local', 'Online', 'Stopped', 'collect']
 
 
 class Endpoint(Protocol):
-  """What all three have.
+  """What answers requests: the methods that a hosted model, a checkpoint and an exact grader share.
 
   Attributes:
     model: name that goes into keys.
@@ -129,7 +129,7 @@ class Local:
     self.writes, self.concurrency = self._model.is_main_process, 1
 
   def fix_batch_size(self, request: Request, num: int, stored: int | None) -> int:
-    """Dialogs at a time, from now on.
+    """Sets how many dialogs are answered at a time from now on.
 
     Args:
       request: the longest of round 2, with an empty answer of round 1.

@@ -12,8 +12,9 @@ from evals.replies.waves import Grader
 CHARACTERS_A_TOKEN = 4.3  # of English prompts and answers
 
 # Tokens of a reply, measured on texts of GPT-4 at k = 3; a reasoning model writes, and bills, more.
-REPLY_TOKENS = {'answer1': 271, 'answer2': 202, 'vote': 350, 'decoy': 350}
-SECONDS = {'answer1': 8.0, 'answer2': 6.0, 'vote': 10.0, 'decoy': 10.0}  # of one request: our assumption
+REPLY_TOKENS = {'answer1': 271, 'answer2': 202, 'vote': 350, 'decoy': 350, 'first_vote': 350}
+# Of one request: our assumption.
+SECONDS = {'answer1': 8.0, 'answer2': 6.0, 'vote': 10.0, 'decoy': 10.0, 'first_vote': 10.0}
 TEXT_TOKENS = 60  # of what is graded, at k = 3
 
 
@@ -31,11 +32,11 @@ class Estimate:
     return Estimate(*(a + b for a, b in zip(mine, theirs)))
 
   def cost(self, prices: Prices | None) -> float | None:
-    """Dollars; None where the price is not known."""
+    """Returns dollars; None where the price is not known."""
     return dollars(prices, self.prompt_tokens, self.completion_tokens)
 
   def describe(self, prices: Prices | None, concurrency: int) -> str:
-    """One line."""
+    """Describes the estimate in one line."""
     minutes = self.seconds / concurrency / 60
     return (
       f'{self.requests:,} requests, about {self.prompt_tokens:,} + {self.completion_tokens:,} tokens, '
@@ -44,12 +45,12 @@ class Estimate:
 
 
 def tokens(text: str) -> int:
-  """Of English text, roughly."""
+  """Guesses the number of tokens of English text."""
   return round(len(text) / CHARACTERS_A_TOKEN)
 
 
 def estimate(requests: Sequence[Request]) -> Estimate:
-  """Of requests whose prompts are known (an answer that is not there yet has the length of a usual one)."""
+  """Estimates requests whose prompts are known; an answer that does not exist yet gets a usual length."""
   return Estimate(
     len(requests),
     sum(tokens(message['content']) for request in requests for message in request.messages),
@@ -63,7 +64,7 @@ def _stand_in(num_tokens: int) -> str:
 
 
 def estimate_sampling(run: Run) -> Estimate:
-  """What the student will still be asked; an answer 1 that is not there yet has a usual length."""
+  """Estimates what the student will still be asked; an answer 1 that does not exist yet gets a usual length."""
   requests = []
   for combination in run.combinations:
     for generation in range(1, run.settings.generations + 1):
@@ -78,16 +79,16 @@ def estimate_sampling(run: Run) -> Estimate:
   return estimate(requests)
 
 
-def estimate_grading(run: Run, grader: Grader | None, decoys: float) -> Estimate:
+def estimate_grading(run: Run, grader: Grader | None, decoys: float, answer: int = 2) -> Estimate:
   """What a grader will still be asked (None: one that has not voted yet); a missing text has a usual length.
 
   In adaptive mode every vote is counted: about a quarter of them will not be needed.
   """
   grader = grader or Grader('', {})
-  written = {(text.combination.id, text.generation): text for text in waves.texts(run)}
+  written = {(text.combination.id, text.generation): text for text in waves.texts(run, answer)}
   ready = [
     written.get((combination.id, generation))
-    or waves.Text(combination, generation, '', '', '', '', _stand_in(TEXT_TOKENS))
+    or waves.Text(combination, generation, '', '', '', '', _stand_in(TEXT_TOKENS), answer)
     for combination in run.combinations
     for generation in range(1, run.settings.generations + 1)
   ]

@@ -21,7 +21,7 @@ from evals.replies.appended_file import AppendedFile
 from skillmix_jax.errors import InputError
 
 FOLDER = 'replies'
-STEPS = ('answer1', 'answer2', 'vote', 'decoy')
+STEPS = ('answer1', 'answer2', 'vote', 'decoy', 'first_vote')  # 'vote' and 'decoy' are about answer 2
 ROW_START = b'{"key":"'  # no line has it inside: quotes in a text are escaped
 
 
@@ -33,7 +33,7 @@ class Slot:
     combination: its id.
     generation: from 1.
     step: one of STEPS.
-    vote: from 1 where the step is a vote, else 0.
+    vote: from 1 where the step is a vote or a first_vote, else 0.
     attempt: of a reply that could not be read, from 0.
   """
 
@@ -114,10 +114,10 @@ class Ledger:
   """All replies of a run, by key."""
 
   def __init__(self, folder: Path):
-    """Reads `folder`/*.jsonl; a folder that is not there is empty.
+    """Reads `folder`/*.jsonl; a missing folder counts as empty.
 
     Raises:
-      InputError: a line is no row; the message starts with FILE:LINE.
+      InputError: a line is not a row; the message starts with FILE:LINE.
     """
     self._folder = folder
     self._rows: dict[str, Row] = {}
@@ -129,11 +129,11 @@ class Ledger:
     return len(self._rows)
 
   def get(self, key: str) -> Row | None:
-    """The row of a key."""
+    """Returns the row of a key; None where the ledger has no reply to it."""
     return self._rows.get(key)
 
   def rows(self) -> Iterator[Row]:
-    """All rows, in an order that does not depend on the files."""
+    """Returns all rows, in an order that does not depend on the files."""
     for name in sorted(self._rows):
       yield self._rows[name]
 
@@ -204,14 +204,14 @@ def _reason(error: Exception) -> str:
 
 
 def _parse(line: bytes, shared: dict) -> Row:
-  """Raises ValueError, TypeError, KeyError or AttributeError for a line that is no row."""
+  """Raises ValueError, TypeError, KeyError or AttributeError for a line that is not a row."""
   raw = json.loads(line.decode())
   slot, usage, params = raw['slot'], raw['usage'], raw['params']
   place = Slot(
     sys.intern(slot['combination']), slot['generation'], sys.intern(slot['step']), slot['vote'], slot['attempt']
   )
   if place.step not in STEPS or not all(type(n) is int for n in (place.generation, place.vote, place.attempt)):
-    raise ValueError(f'slot {slot} is none of ours')
+    raise ValueError(f'slot {slot} is not one of ours')
   tokens = (int(usage['prompt_tokens']), int(usage['completion_tokens']))
   reply = Reply(
     _text(raw, 'reply'), sys.intern(raw['finish_reason']), sys.intern(raw['model_returned']),

@@ -3,7 +3,7 @@
 The SDK retries 429, 5xx, timeouts and cut connections. What is added here: replies with status 200 that hold no
 completion are asked for again; errors that every further request would meet end the whole call, in which case nothing
 new is sent, what is in flight is waited for, and the message says what to do; the key appears in none of them, nor in
-a reply. An attempt that was too slow is followed by a more patient one, and whatever is asked again is said.
+a reply. An attempt that was too slow is followed by a more patient one, and a line says what is asked again.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ CONNECT_TIMEOUT = 10.0  # seconds
 
 
 class Online:
-  """A model behind an OpenAI-compatible server, reached with the `openai` package."""
+  """A model on an OpenAI-compatible server, reached with the `openai` package."""
 
   def __init__(
     self,
@@ -62,7 +62,7 @@ class Online:
       dry_run: nothing will be asked, so no key is needed.
 
     Raises:
-      InputError: the URL is none, or the key is missing.
+      InputError: the URL cannot be one, or the key is missing.
     """
     self.model, self.prices, self.writes = model, prices, True
     self.params = {name: value for name, value in (params or {}).items() if value is not None}
@@ -78,7 +78,7 @@ class Online:
     self._key = os.environ.get(KEY_VARIABLE, '').strip()
     self.has_key, self.redaction = bool(self._key), Redaction(self._key)
     if not self._key.isascii():
-      raise InputError(f'{KEY_VARIABLE} holds letters that no key has: copy it again')
+      raise InputError(f'{KEY_VARIABLE} contains non-ASCII characters, which no key has: copy it again')
     if self._hosted and not self._key and not dry_run:
       raise InputError(
         f'{KEY_VARIABLE} is not set: export the key for {self.shown_url}, or give --base_url (or {URL_VARIABLE}) of a '
@@ -90,7 +90,7 @@ class Online:
     _Asking(self, on_reply, on_error).run(requests)
 
   def sent_params(self) -> dict[str, Any]:
-    """The params, as this server calls them."""
+    """Returns the params under the names that this server knows."""
     sent = dict(self.params)
     # OpenAI's newer models refuse max_tokens; vLLM before 0.6.4 and many other servers know no other name.
     if self._hosted and 'max_tokens' in sent:
@@ -158,7 +158,7 @@ class _Asking:
         self._retries.say()
 
   async def _reachable(self) -> bool:
-    """Whether anything listens: the SDK would try for half a minute before it says no."""
+    """Says whether anything listens; the SDK would try for half a minute before it says no."""
     import httpx2
 
     for attempt in range(3):

@@ -1,4 +1,4 @@
-"""How far a wave is: a bar on a terminal, plain lines in a batch log; silence is said in both."""
+"""How far a wave is: a bar on a terminal, plain lines in a batch log; both say when nothing comes."""
 
 import sys
 import threading
@@ -14,14 +14,14 @@ Prices = tuple[float, float]  # dollars for a million tokens, in and out
 
 
 def dollars(prices: Prices | None, prompt_tokens: int, completion_tokens: int) -> float | None:
-  """What these tokens cost; None where the price is not known."""
+  """Returns what these tokens cost; None where the price is not known."""
   if prices is None:
     return None
   return (prompt_tokens * prices[0] + completion_tokens * prices[1]) / 1e6
 
 
 def money(amount: float | None) -> str:
-  """'$12.34', '$0.0021', or 'price unknown'."""
+  """Writes '$12.34', '$0.0021', or 'price unknown'."""
   if amount is None:
     return 'price unknown'
   return f'${amount:,.2f}' if amount >= 0.1 or amount == 0 else f'${amount:.2g}'

@@ -37,7 +37,7 @@ class Redaction:
     return ''.join([*kept, text[end:]])
 
   def one_line(self, text: str) -> str:
-    """For a message: on one line, cut, and without whatever looks like a key or a part that servers like to show."""
+    """Puts a text on one line, cut, and without whatever looks like a key or a part that servers like to show."""
     if self._key:
       text = text.replace(self._key, HIDDEN)
     text = self.hide(text)

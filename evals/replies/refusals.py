@@ -67,6 +67,6 @@ def _refused_key(url: str, status: int, message: str, has_key: bool) -> str:
 
 
 def _message(error) -> str:
-  """What the server says in an error."""
+  """Returns what the server says in an error."""
   message = error.body.get('message') if isinstance(error.body, dict) else error.body
   return str(message or error.message)

@@ -26,7 +26,7 @@ class Patience:
     self._longest = seconds * MOST_PATIENT
 
   def lose(self):
-    """An attempt was too slow."""
+    """Notes that an attempt was too slow."""
     self.reason = f'no answer within {self.seconds:g} s (if the server is slow, lower --concurrency)'
     self.waited, self.seconds = self.seconds, min(2 * self.seconds, self._longest)
 
@@ -42,7 +42,7 @@ class Retries:
     self._earliest = 0.0
 
   def add(self, reason: str):
-    """One request is asked again."""
+    """Notes that one request is asked again."""
     self._new[reason] += 1
     if self._timer is None:
       loop = asyncio.get_running_loop()

@@ -64,7 +64,7 @@ class Run:
 
 
 def plan_combinations(settings: Settings, catalog: catalogs.Catalog) -> list[Combination]:
-  """What the settings ask for; fewer where the catalog has fewer.
+  """Draws what the settings ask for; fewer combinations where the catalog has fewer.
 
   Raises:
     InputError: a name, a k or the file of combinations is wrong.
@@ -97,7 +97,7 @@ def start(path: Path, settings: Settings, student: Student) -> Run:
 
 
 def preview(path: Path, settings: Settings, student: Student) -> Run:
-  """What `start` would return, without touching the folder; raises the same."""
+  """Returns what `start` would return, without touching the folder; raises the same errors."""
   catalog = catalogs.load(settings.catalog or None)
   plan = plan_combinations(settings, catalog)
   if settings.grading_prompt not in catalog.prompts:
@@ -119,11 +119,11 @@ def _check_empty(path: Path):
   """Raises InputError where there is something in the folder that no start has put there."""
   entries = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
   if not entries <= BEFORE_A_RUN and not entries & {MAKING, 'config.json'}:  # another process may be making it
-    raise InputError(f'{path} is not empty and no run (it has no config.json): give another --run')
+    raise InputError(f'{path} is not empty and not a run (it has no config.json): give another --run')
 
 
 def _make(run: Run):
-  """Puts the files of a run that has no replies in place, config.json last: without it the folder is no run.
+  """Puts the files of a run that has no replies in place, config.json last: without it the folder is not a run.
 
   As long as RUN/.making exists, whatever else is there was put there by this function and may be replaced.
   """
@@ -143,7 +143,7 @@ def open_run(path: Path) -> Run:
   """Reads the folder of a run.
 
   Raises:
-    InputError: it is none, or a file in it was edited into nonsense (FILE:LINE).
+    InputError: the folder is not a run, or a file in it was edited into nonsense (FILE:LINE).
   """
   config = read_config(path)
   catalog = catalogs.load(str(path / 'catalog'))
@@ -164,7 +164,7 @@ def read_config(path: Path) -> dict[str, Any]:
   try:
     config = json.loads(file.read_text(encoding='utf-8'))
   except FileNotFoundError:
-    raise InputError(f'{path} is no run: it has no config.json; evals.sample makes one') from None
+    raise InputError(f'{path} is not a run: it has no config.json; evals.sample makes one') from None
   except (json.JSONDecodeError, UnicodeDecodeError) as error:
     raise InputError(f'{file}:{getattr(error, "lineno", 1)}: not JSON ({error})') from None
   missing = {'settings', 'student', 'catalog'} - config.keys() if isinstance(config, dict) else {'settings'}

@@ -1,4 +1,4 @@
-"""What is asked, wave by wave: answer 1, answer 2 (which needs answer 1), votes (which need both).
+"""What is asked, wave by wave: answer 1, answer 2 (which needs answer 1), votes (which need what they grade).
 
 Everything here follows from the run's settings and its ledger. A request that the ledger has a reply to is never made
 again; which one that is follows from its slot, the model, its parameters and the messages.
@@ -19,12 +19,19 @@ from evals.replies.run import Run
 ATTEMPTS = 3  # at a reply that the parser can read; then the vote is missing
 THREE_VOTES = 0.1  # of the texts get every vote in adaptive mode, so that agreement can be told
 
+VOTE_STEPS = {1: 'first_vote', 2: 'vote'}  # answer that is graded -> the step of its votes
+
 Points = tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-  """A text that the student has finished, with everything said on the way."""
+  """A text that is graded, with everything said on the way.
+
+  Attributes:
+    text: taken out of answer 2; or out of answer 1, and then round2 and answer2 are ''.
+    answer: 1 or 2, the answer that `text` is taken from.
+  """
 
   combination: Combination
   generation: int
@@ -33,6 +40,7 @@ class Text:
   round2: str
   answer2: str
   text: str
+  answer: int = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,11 +123,15 @@ def unanswered_seconds(run: Run) -> list[Request]:
   ]
 
 
-def texts(run: Run) -> Iterator[Text]:
-  """Every text whose two answers the ledger has."""
+def texts(run: Run, answer: int = 2) -> Iterator[Text]:
+  """Every text whose two answers the ledger has; with `answer=1` every first answer that it has."""
   for combination, generation in _slots(run):
     first = round1_request(run, combination, generation)
     if (reply1 := student_reply(run, first)) is None:
+      continue
+    if answer == 1:
+      said = first.messages[0]['content'], reply1.reply.text
+      yield Text(combination, generation, *said, '', '', prompts.extract_text(said[1]), answer)
       continue
     second = round2_request(run, first, reply1.reply.text, combination)
     if (reply2 := student_reply(run, second)) is None:
@@ -183,7 +195,8 @@ def votes(run: Run, grader: Grader, text: Text) -> list[Vote]:
         break
     if adaptive and number > num_votes // 2 + 1 and any(vote.pending for vote in found):
       break  # whether it is needed shows when those before it are in
-    found.append(_vote(run, grader, Slot(combination.id, text.generation, 'vote', vote=number), prompt, context))
+    slot = Slot(combination.id, text.generation, VOTE_STEPS[text.answer], vote=number)
+    found.append(_vote(run, grader, slot, prompt, context))
   return found
 
 

@@ -76,7 +76,7 @@ class Cell:
   seen: bool | None = None
 
   def to_json(self) -> dict[str, Any]:
-    """As metrics.json has it."""
+    """Returns an entry of metrics.json."""
     one = _means(self.mean_of_one) | {'ci95': _intervals(self.mean_of_one)} if self.mean_of_one else {}
     return (
       {name: getattr(self, name) for name in _COUNTS}
@@ -89,7 +89,7 @@ class Cell:
 
   @classmethod
   def from_json(cls, row: Mapping[str, Any]) -> Self:
-    """From an entry of metrics.json; raises KeyError where it is not one."""
+    """Reads an entry of metrics.json; raises KeyError where it is something else."""
     return cls(
       **{name: row[name] for name in _COUNTS},
       best=_estimates(row),
@@ -116,7 +116,7 @@ def _estimates(row: Mapping[str, Any]) -> dict[str, Estimate]:
 
 
 def by_combination(texts: Iterable[GradedText]) -> dict[str, list[GradedText]]:
-  """Texts of the same combination, in the order of their generations."""
+  """Groups texts by combination, in the order of their generations."""
   groups: dict[str, list[GradedText]] = defaultdict(list)
   for text in texts:
     groups[text.combination].append(text)
@@ -124,7 +124,7 @@ def by_combination(texts: Iterable[GradedText]) -> dict[str, list[GradedText]]:
 
 
 def complete(texts: Iterable[GradedText], generations: int) -> dict[str, list[GradedText]]:
-  """Combinations whose every generation has its marks: a maximum of two is not a maximum of three."""
+  """Returns combinations whose every generation has its marks: a maximum of two is not a maximum of three."""
   return {
     name: group
     for name, group in by_combination(texts).items()
@@ -133,12 +133,14 @@ def complete(texts: Iterable[GradedText], generations: int) -> dict[str, list[Gr
 
 
 def marks_of(group: Iterable[GradedText]) -> list[Marks]:
-  """Of the texts that have them."""
+  """Returns the marks of the texts that have them."""
   return [text.marks for text in group if text.marks is not None]
 
 
 def interval(values: np.ndarray) -> Interval:
-  """95 % for a mean over combinations: Wilson where values are 0 or 1, or all alike, else bootstrap."""
+  """Returns a 95 % interval for a mean over combinations: Wilson where values are 0 or 1, or all alike, else
+  bootstrap.
+  """
   if len(values) < 2 or np.all(np.isin(values, (0, 1))) or np.ptp(values) == 0:
     return _wilson(values)
   return statistics.bootstrap(values)
@@ -149,7 +151,7 @@ def _wilson(values: np.ndarray) -> Interval:
 
 
 def _table(groups: Iterable[Iterable[GradedText]], summary: Callable[[Sequence[Marks]], Best]) -> dict[str, np.ndarray]:
-  """metric -> its value for each combination."""
+  """Returns metric -> its value for each combination."""
   results = [summary(marks_of(group)) for group in groups]
   return {name: np.array([getattr(r, metric.mark) for r in results], float) for name, metric in METRICS.items()}
 
@@ -162,7 +164,7 @@ def _estimate(table: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
 
 
 def cell(texts: Sequence[GradedText], wanted: int, generations: int, num_votes: int) -> Cell:
-  """The numbers of one setting and k.
+  """Computes the numbers of one setting and k.
 
   Args:
     texts: all of one setting and k.
@@ -194,7 +196,7 @@ def cell(texts: Sequence[GradedText], wanted: int, generations: int, num_votes: 
 def cells(
   texts: Iterable[GradedText], wanted: Mapping[tuple[str, int], int], generations: int, num_votes: int
 ) -> list[Cell]:
-  """All cells that have texts, in the order of `wanted`, which counts combinations."""
+  """Computes all cells that have texts, in the order of `wanted`, which counts combinations."""
   groups: dict[tuple[str, int], list[GradedText]] = defaultdict(list)
   for text in texts:
     groups[text.setting, text.k].append(text)

@@ -1,8 +1,8 @@
 """Which of two students is better: differences on the combinations that both have, corrected for looking many times."""
 
 import dataclasses
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
@@ -26,6 +26,8 @@ class Contrast:
     p_holm: corrected over all contrasts that were asked for together.
     verdict: 'higher', 'lower', 'undecided' or 'refused'; '' before `decide`.
     reason: why it was refused.
+    mean_square: of the differences of single combinations.
+    needed: combinations that would decide it, see `statistics.pairs_needed`; None where it is not undecided.
   """
 
   a: str
@@ -43,6 +45,13 @@ class Contrast:
   p_holm: float = 1.0
   verdict: str = ''
   reason: str = ''
+  mean_square: float = 0.0
+  needed: int | None = None
+
+  @classmethod
+  def from_json(cls, row: Mapping[str, Any]) -> Self:
+    """From the dict of its fields."""
+    return cls(**{**row, 'ci95': Interval(*row['ci95'])})
 
 
 def values(run: GradedRun, metric: str) -> dict[tuple, float]:
@@ -57,7 +66,7 @@ def values(run: GradedRun, metric: str) -> dict[tuple, float]:
 
 
 def _test(a: np.ndarray, b: np.ndarray) -> tuple[Interval, float]:
-  """(interval of a - b, p)."""
+  """Returns (interval of a - b, p)."""
   if len(a) < 2:
     return Interval(-1.0, 1.0), 1.0
   if np.all(np.isin(a, (0, 1))) and np.all(np.isin(b, (0, 1))):
@@ -80,18 +89,28 @@ def contrast(a: GradedRun, b: GradedRun, metric: str) -> list[Contrast]:
     found.append(
       Contrast(
         a.name, b.name, setting, k, metric, len(keys), float(of_a.mean()), float(of_b.mean()),
-        float(of_a.mean() - of_b.mean()), interval, p, a.grader,
+        float(of_a.mean() - of_b.mean()), interval, p, a.grader, mean_square=float(np.mean((of_a - of_b) ** 2)),
       )
     )  # fmt: skip
   return found
 
 
 def decide(found: Sequence[Contrast], refusal: str = '') -> list[Contrast]:
-  """Corrects p over all of these (Holm) and gives each its verdict, or the reason why it gets none."""
+  """Corrects p over all of these (Holm) and gives each its verdict, or the reason why it gets none.
+
+  An undecided one says how many combinations would decide it, as long as the other contrasts stay as they are.
+  """
+  ps = statistics.holm([contrast.p for contrast in found])
+  num_undecided = sum(p > ALPHA for p in ps)
   decided = []
-  for contrast, p in zip(found, statistics.holm([contrast.p for contrast in found])):
+  for contrast, p in zip(found, ps):
     verdict = ('higher' if contrast.difference > 0 else 'lower') if p <= ALPHA else 'undecided'
-    decided.append(dataclasses.replace(contrast, p_holm=p, verdict='refused' if refusal else verdict, reason=refusal))
+    needed = None
+    if verdict == 'undecided' and not refusal:
+      # Holm's step: the smallest p of those that are still undecided has to pass this level
+      needed = statistics.pairs_needed(contrast.difference, contrast.mean_square, ALPHA / num_undecided)
+    verdict = 'refused' if refusal else verdict
+    decided.append(dataclasses.replace(contrast, p_holm=p, verdict=verdict, reason=refusal, needed=needed))
   return decided
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,9 +11,10 @@ from evals.marking import marks
 from evals.marking.marks import Marks
 from evals.questions import prompts
 from evals.replies.run import Run, open_run
-from evals.replies.waves import Decoy, Grader, Text, Vote, decoy, texts, votes
+from evals.replies.waves import VOTE_STEPS, Decoy, Grader, Text, Vote, decoy, texts, votes
 from skillmix_jax.errors import InputError
 
+GRADES = {1: 'first_grades.jsonl', 2: 'grades.jsonl'}  # answer -> file of a run with its graded texts
 _MARKS = tuple(field.name for field in dataclasses.fields(Marks))
 
 
@@ -33,7 +34,7 @@ class GradedText:
   Attributes:
     combination: its id; setting, k, skills and topic are of it.
     grader: as the endpoint named itself; '' before the first vote.
-    text: what is graded, taken out of answer2.
+    text: what is graded, taken out of answer2; of a first answer out of answer1, and answer2 is ''.
     votes: each k + 3 points as the grader gave them; None: missing.
     reasons: why a vote is missing, '' where it is not.
     num_sentences: by our own count.
@@ -107,23 +108,25 @@ class GradedRun:
   params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def find_grader(run: Run) -> Grader | None:
-  """Whose votes the ledger holds; None where it has none.
+def find_grader(run: Run, answers: Collection[int] = (1, 2)) -> Grader | None:
+  """Whose votes on these answers the ledger holds; None where it has none.
 
   Raises:
     InputError: it holds votes of two graders.
   """
-  found = {(row.model, json.dumps(row.params, sort_keys=True)) for row in run.ledger.rows() if row.slot.step == 'vote'}
+  steps = {VOTE_STEPS[answer] for answer in answers}
+  found = {(row.model, json.dumps(row.params, sort_keys=True)) for row in run.ledger.rows() if row.slot.step in steps}
   if len(found) > 1:
     names = ' and '.join(sorted(model for model, _ in found))
     raise InputError(f'{run.path} holds votes of two graders, {names}: move the votes of one to a copy of the folder')
   return next((Grader(model, json.loads(params)) for model, params in found), None)
 
 
-def build(run: Run, grader: Grader | None) -> Iterator[GradedText]:
-  """Every finished text with its votes."""
-  with_decoy = {(row.slot.combination, row.slot.generation) for row in run.ledger.rows() if row.slot.step == 'decoy'}
-  for text in texts(run):
+def build(run: Run, grader: Grader | None, answer: int = 2) -> Iterator[GradedText]:
+  """Every finished text with its votes; with `answer=1` every first answer, which has no decoy."""
+  decoys = (row.slot for row in run.ledger.rows() if row.slot.step == 'decoy' and answer == 2)
+  with_decoy = {(slot.combination, slot.generation) for slot in decoys}
+  for text in texts(run, answer):
     given = votes(run, grader, text) if grader else []
     swapped = decoy(run, grader, text) if grader and (text.combination.id, text.generation) in with_decoy else None
     yield _graded(run, text, given, swapped)
@@ -174,7 +177,7 @@ def as_compared(run: Run, grader: Grader, graded: Sequence[GradedText]) -> Grade
 def load(path: Path) -> GradedRun:
   """A run with its marks; raises InputError where it has no votes."""
   run = open_run(path)
-  grader = find_grader(run)
+  grader = find_grader(run, answers=(2,))
   if grader is None:
     raise InputError(f'{path} has no votes yet: run evals.grade first')
   return as_compared(run, grader, list(build(run, grader)))

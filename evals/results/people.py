@@ -34,7 +34,7 @@ class Kappa:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pair:
+class MarkerPair:
   """A person and the grader, or two people, criterion by criterion."""
 
   a: str
@@ -51,7 +51,7 @@ class Audit:
   texts: int
   people: Sequence[str]
   criteria: Sequence[str]
-  pairs: Sequence[Pair]
+  pairs: Sequence[MarkerPair]
 
   def to_json(self) -> dict[str, Any]:
     """What RUN/audit.json holds."""
@@ -60,7 +60,7 @@ class Audit:
   @classmethod
   def from_json(cls, row: Mapping[str, Any]) -> Self:
     """From what RUN/audit.json holds."""
-    pairs = [Pair(pair['a'], pair['b'], _agreements(pair['criteria'])) for pair in row['pairs']]
+    pairs = [MarkerPair(pair['a'], pair['b'], _agreements(pair['criteria'])) for pair in row['pairs']]
     return cls(**dict(row) | {'pairs': pairs})
 
 
@@ -116,7 +116,7 @@ def audit(run: Path, sheets: Sequence[Path], seed: int) -> Audit:
   keys = set().union(*people.values())
   graders = sorted({grades[key].grader for key in keys})
   given = {key: points for key in keys if (points := grader_marks(grades[key]))}
-  pairs = [Pair(name, 'grader', compare(marked, given, seed)) for name, marked in people.items()]
+  pairs = [MarkerPair(name, 'grader', compare(marked, given, seed)) for name, marked in people.items()]
   for (a, of_a), (b, of_b) in itertools.combinations(people.items(), 2):
-    pairs.append(Pair(a, b, compare(of_a, of_b, seed)))
+    pairs.append(MarkerPair(a, b, compare(of_a, of_b, seed)))
   return Audit(run.resolve().name, ', '.join(graders), len(keys), names, CRITERIA, pairs)

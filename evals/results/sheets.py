@@ -92,7 +92,7 @@ def _harmless(cell: str) -> str:
 
 
 def read_sheet(path: Path, grades: Grades) -> dict[Key, Marked]:
-  """What a person marked.
+  """Reads what a person marked.
 
   Raises:
     InputError: with FILE:LINE, where a row is of no text of the run, twice there, or marked with anything but 0 and 1.
@@ -117,7 +117,7 @@ def read_sheet(path: Path, grades: Grades) -> dict[Key, Marked]:
       elif any(cell.strip() for cell in cells):
         key, points = _read_row(f'{path}:{line}', dict(zip(columns, cells)), grades)
         if key in found:
-          raise InputError(f'{path}:{line}: {key[0]}/{key[1]} is there twice')
+          raise InputError(f'{path}:{line}: {key[0]}/{key[1]} occurs twice')
         found[key] = points
       line = reader.line_num + 1
   except csv.Error as error:

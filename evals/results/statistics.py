@@ -124,6 +124,32 @@ def mcnemar(b: int, c: int) -> float:
   return min(1.0, 2 * float(stats.binom.cdf(min(b, c), b + c, 0.5)))
 
 
+def pairs_needed(mean: float, mean_square: float, level: float, power: float = 0.8) -> int | None:
+  """How many pairs decide a difference in this share of all cases if its rates stay as observed; None where it is 0.
+
+  Of n pairs that differ by d, the sum of d has the mean n * m and the variance n * (s - m^2), where m is the mean of d
+  and s that of d^2; if both sides were alike it would have n * s. `mcnemar` (d is -1, 0 or 1) and `sign_flip` decide
+  about where |sum| - 1 exceeds z(level) times the root of n * s; the 1 is Edwards's continuity correction (1948,
+  Psychometrika 13:185). So n solves
+
+      n * |m| - 1 = sqrt(n) * (z(level) * sqrt(s) + z(power) * sqrt(s - m^2))
+
+  Without the 1 it is the formula of Connor (1987, Biometrics 43:207) for McNemar's test.
+
+  Args:
+    mean: of the differences.
+    mean_square: of the differences; for 0/1 marks the share of pairs that differ.
+    level: that p must not exceed.
+    power: share of cases that are decided.
+  """
+  if mean == 0:
+    return None
+  m = abs(mean)
+  spread = float(stats.norm.isf(level / 2)) * math.sqrt(mean_square)
+  spread += float(stats.norm.ppf(power)) * math.sqrt(max(0.0, mean_square - m * m))
+  return math.ceil(((spread + math.sqrt(spread**2 + 4 * m)) / (2 * m)) ** 2)
+
+
 def holm(ps: Sequence[float]) -> list[float]:
   """Adjusted p values in the order given (Holm 1979): the i-th smallest of m times m - i + 1, made monotone."""
   adjusted = [0.0] * len(ps)

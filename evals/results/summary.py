@@ -9,9 +9,10 @@ from evals import graders
 from evals.replies.progress import dollars
 from evals.replies.run import Run
 from evals.replies.waves import Grader
-from evals.results import cells, trust
+from evals.results import cells, improving, trust
 from evals.results.cells import Cell
-from evals.results.graded import GradedText, grader_names
+from evals.results.graded import GradedText, as_compared, grader_names
+from evals.results.improving import Improving
 from evals.results.training_data import TrainingData
 from evals.results.trust import Agreement, Decoys
 
@@ -76,6 +77,8 @@ class Seen:
 class RunMetrics:
   """metrics.json, in the order of its keys; `seen` only where --train_data was given.
 
+  `improving` is there only where first answers were graded.
+
   Attributes:
     student_fingerprint: what its replies are filed under.
     student_params: what it was sent besides messages.
@@ -108,6 +111,7 @@ class RunMetrics:
   decoys: Decoys | None
   seen: Seen | None
   spent: Spent
+  improving: Improving | None = None
 
   def to_json(self) -> dict[str, Any]:
     """What metrics.json holds."""
@@ -117,23 +121,28 @@ class RunMetrics:
       'agreement': dataclasses.asdict(self.agreement),
       'decoys': dataclasses.asdict(self.decoys) if self.decoys else None,
     }
-    seen, spent = row.pop('seen'), row.pop('spent')
-    return row | ({'seen': seen.to_json()} if seen else {}) | spent.to_json()
+    seen, improving, spent = row.pop('seen'), row.pop('improving'), row.pop('spent')
+    row |= {'seen': seen.to_json()} if seen else {}
+    return row | ({'improving': improving.to_json()} if improving else {}) | spent.to_json()
 
   @classmethod
   def from_json(cls, row: Mapping[str, Any]) -> Self:
     """From what metrics.json holds; raises KeyError where it is not that."""
-    plain = {field.name: row[field.name] for field in dataclasses.fields(cls) if field.name not in ('seen', 'spent')}
+    plain = {field.name: row[field.name] for field in dataclasses.fields(cls) if field.name not in _OPTIONAL}
     return cls(**plain | {
       'exclude_skills': tuple(row['exclude_skills']), 'cells': tuple(map(Cell.from_json, row['cells'])),
       'by_generation': tuple(row['by_generation']), 'agreement': Agreement(**row['agreement']),
       'decoys': Decoys.from_json(row['decoys']) if row['decoys'] else None,
       'seen': Seen.from_json(row['seen']) if 'seen' in row else None, 'spent': Spent.from_json(row),
+      'improving': Improving.from_json(row['improving']) if 'improving' in row else None,
     })  # fmt: skip
 
 
+_OPTIONAL = ('seen', 'improving', 'spent')  # not a key of their own in every metrics.json
+
+
 def count_spent(run: Run) -> Spent:
-  """From every reply of the ledger; our own checkpoints and exact graders cost nothing."""
+  """Counts every reply of the ledger; our own checkpoints and exact graders cost nothing."""
   num_requests = num_prompt = num_completion = 0
   cost, known, times = 0.0, True, []
   for row in run.ledger.rows():
@@ -152,8 +161,17 @@ def count_spent(run: Run) -> Spent:
   )
 
 
-def summarize(run: Run, grader: Grader | None, texts: Sequence[GradedText], data: TrainingData | None) -> RunMetrics:
-  """The metrics of a run; with the files that its student was trained on, also those of seen skill sets."""
+def summarize(
+  run: Run, grader: Grader | None, texts: Sequence[GradedText], data: TrainingData | None,
+  firsts: Sequence[GradedText] = (),
+) -> RunMetrics:  # fmt: skip
+  """The metrics of a run.
+
+  Args:
+    texts: every finished text with its votes.
+    data: the files that its student was trained on, where they are known.
+    firsts: the first answers, where they were graded.
+  """
   settings = run.settings
   asked = settings.generations, settings.votes
   wanted = Counter((combination.setting, combination.k) for combination in run.combinations)
@@ -161,6 +179,10 @@ def summarize(run: Run, grader: Grader | None, texts: Sequence[GradedText], data
   if data is not None:
     its = tuple(cells.seen_cells(texts, data.skill_sets, *asked))
     seen = Seen(tuple(data.files), len(data.skill_sets), its)
+  both = None
+  if grader and firsts:
+    first, second = as_compared(run, grader, firsts), as_compared(run, grader, texts)
+    both = improving.compare(first, second, wanted, settings.votes, data.families if data else ())
   return RunMetrics(
     student=run.student.name, student_fingerprint=run.student.model, student_params=run.student.params,
     grader=grader_names(texts), grader_requested=grader.model if grader else '',
@@ -171,5 +193,5 @@ def summarize(run: Run, grader: Grader | None, texts: Sequence[GradedText], data
     unparsed=sum(bool(reason) and reason != 'not asked yet' for text in texts for reason in text.reasons),
     cells=tuple(cells.cells(texts, wanted, *asked)), by_generation=tuple(trust.by_generation(texts)),
     agreement=trust.agreement(texts, settings.votes, run.catalog), decoys=trust.decoys(texts), seen=seen,
-    spent=count_spent(run),
+    spent=count_spent(run), improving=both,
   )  # fmt: skip

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Sequence
 from evals.questions import paper_tables
 from evals.results.cells import METRICS, Cell, Estimate
 from evals.results.contrasts import Contrast
+from evals.results.improving import Improving
 from evals.results.summary import RunMetrics
-from evals.results.written import share
+from evals.results.trust import CRITERIA
+from evals.results.written import about, probability, share, signed
 
 WIDTH = 18
 
 
 def with_interval(estimate: Estimate | None) -> str:
-  """'.87 [.79, .92]'."""
+  """Writes '.87 [.79, .92]'."""
   if estimate is None:
     return '-'
   return f'{share(estimate.mean)} [{share(estimate.ci95.low)}, {share(estimate.ci95.high)}]'
@@ -44,7 +46,7 @@ def print_cells(cells: Iterable[Cell], model: str | None, row: str | None):
 
 
 def print_run(name: str, metrics: RunMetrics, paper_row: str):
-  """Everything about one run."""
+  """Prints everything about one run."""
   model, row = paper_tables.parse_row(paper_row)
   print(f'\n{name}: {metrics.student}, graded by {metrics.grader or "nobody yet"}; 95 % intervals in brackets')
   missing = sum(cell.missing for cell in metrics.cells)
@@ -60,6 +62,33 @@ def print_run(name: str, metrics: RunMetrics, paper_row: str):
     if cells:
       print(f'\nskill sets that the training data {"holds" if is_seen else "does not hold"}:')
       print_cells(cells, None, None)
+  if metrics.improving:
+    print_improving(metrics.improving)
+
+
+def print_improving(found: Improving):
+  """First answers against improved ones: full marks, then each criterion."""
+  print(
+    f'\nfirst answers against improved ones on the same combinations, {found.missing} votes on first answers missing'
+  )
+  gains = [gain for gain in found.gains if gain.metric == 'ratio_of_full_marks']
+  for setting, group in itertools.groupby(gains, key=lambda gain: gain.setting):
+    block = list(group)
+    print()
+    print(_line(setting, [f'k={gain.k} (n={gain.n})' for gain in block]))
+    print(_line('  full marks', [f'{share(gain.mean_b)} -> {share(gain.mean_a)}' for gain in block]))
+    gained = [f'{signed(gain.difference)} [{signed(gain.ci95.low)}, {signed(gain.ci95.high)}]' for gain in block]
+    print(_line('  gain', gained))
+    print(_line('  p (Holm)', [probability(gain.p_holm).removeprefix('p = ') for gain in block]))
+    print(_line('  verdict', [gain.verdict for gain in block]))
+    for criterion in CRITERIA:
+      by_k = {
+        change.k: change for change in found.changes if (change.setting, change.criterion) == (setting, criterion)
+      }
+      its = [by_k[gain.k] for gain in block]
+      print(_line(f'  points for {criterion}', [f'+{change.gained} -{change.lost} of {change.n}' for change in its]))
+    for reason in dict.fromkeys(gain.reason for gain in block if gain.reason):
+      print(f'  refused: {reason}')
 
 
 def print_contrasts(found: Iterable[Contrast]):
@@ -72,6 +101,8 @@ def print_contrasts(found: Iterable[Contrast]):
     for line in lines:
       low, high = line.ci95
       verdict = f'{line.verdict}: {line.reason}' if line.reason else line.verdict
+      if line.needed:
+        verdict += f', about {about(line.needed)} combinations would decide it'
       print(
         f'{f"{line.a} - {line.b}":{width}}  {line.setting:9} k={line.k}  n={line.n:<5}{share(line.mean_b)} -> '
         f'{share(line.mean_a):5} {line.difference:+.2f} [{low:+.2f}, {high:+.2f}]  p={line.p:.2g}, '

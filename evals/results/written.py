@@ -4,7 +4,7 @@ import math
 
 
 def share(value: float | None, digits: int = 2) -> str:
-  """As the paper prints it: '.37', '1.00'."""
+  """Writes a share as the paper prints it: '.37', '1.00'."""
   if value is None or math.isnan(value):
     return '–'
   text = f'{abs(value):.{digits}f}'
@@ -13,11 +13,19 @@ def share(value: float | None, digits: int = 2) -> str:
 
 
 def signed(value: float | None, digits: int = 2) -> str:
-  """'+.05', '−.05', '.00'."""
+  """Writes '+.05', '−.05' or '.00'."""
   text = share(value, digits)
   return '+' + text if value is not None and round(value, digits) > 0 else text
 
 
 def probability(p: float) -> str:
-  """'p = .03', 'p < .001'."""
+  """Writes 'p = .03' or 'p < .001'."""
   return 'p < .001' if p < 0.001 else f'p = {share(p, 3 if p < 0.1 else 2)}'
+
+
+def about(number: int) -> str:
+  """A number that is an estimate, rounded up to two digits: '88', '350', '1,300'; 'over 100,000' from there on."""
+  if number > 100_000:
+    return 'over 100,000'
+  unit = 10 ** max(0, len(str(number)) - 2)
+  return f'{math.ceil(number / unit) * unit:,}'

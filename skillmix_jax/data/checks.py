@@ -12,6 +12,11 @@ class Check(NamedTuple):
   name: str
   bad_rows: list[int]  # rows in which it does not hold; none: it holds
 
+  def __str__(self) -> str:
+    if not self.bad_rows:
+      return self.name
+    return f'{self.name} (rows {", ".join(map(str, self.bad_rows[:5]))}{", …" if len(self.bad_rows) > 5 else ""})'
+
 
 def _rows(bad_RT: np.ndarray) -> list[int]:
   return np.flatnonzero(bad_RT.reshape(len(bad_RT), -1).any(axis=1)).tolist()
@@ -25,7 +30,7 @@ def trained_tokens(batch: Batch) -> np.ndarray:
 
 
 def _starts(segments_RT: np.ndarray) -> np.ndarray:
-  """bool [R, T]: the first token of a segment."""
+  """Returns bool [R, T]: the first token of a segment."""
   starts_RT = segments_RT > 0
   starts_RT[:, 1:] &= segments_RT[:, 1:] != segments_RT[:, :-1]
   return starts_RT
@@ -48,7 +53,7 @@ def _ends_without_eos(batch: Batch, eos_id: int) -> np.ndarray:
 
 
 def run_checks(batch: Batch, data: Data, dialog_indices: np.ndarray, text_rows: int) -> list[Check]:
-  """Checks one batch.
+  """Runs every check on one batch.
 
   Args:
     batch: arrays of data.mixture.
@@ -86,6 +91,6 @@ def run_checks(batch: Batch, data: Data, dialog_indices: np.ndarray, text_rows: 
     Check('every dialog starts with BOS', _rows(starts_RT & ~bos_RT & ~is_text_R[:, None])),
     Check('no two BOS in a row', _rows(double_bos_RT)),
     Check('positions count from 0 in every segment', _rows(batch['positions'] != _expected_positions(segments_RT))),
-    Check('padding stands at the end of a row', _rows(padding_in_between_RT)),
+    Check('padding is at the end of a row', _rows(padding_in_between_RT)),
     Check(f'ids are below {data.vocab_size}', _rows((tokens_RT < 0) | (tokens_RT >= data.vocab_size))),
   ]

@@ -92,7 +92,7 @@ def _check_kinds(manifest: dict[str, Any]):
   whole += [(f'sources.{name}', counts, COUNTS) for name, counts in manifest['sources'].items()]
   whole += [(f'cuts.{k}', counts, CUTS) for k, counts in manifest['cuts'].items()]
   for where, counts, names in whole:
-    for name in {*names, *(name for name in counts if name.startswith(('skip', 'kept', 'dropped')))}:
+    for name in {*names, *(name for name in counts if name.startswith(('skip', 'kept', 'dropped', 'longest')))}:
       if type(counts.get(name)) is not int or counts[name] < 0:
         raise ValueError(f'{where}.{name} is missing or no count')
     for name, kind in SHARES.items() if 'share_wanted' in counts else ():

@@ -56,7 +56,7 @@ class _Order:
     return self._epoch(epoch)[offset]
 
   def in_steps(self, size: int) -> grain.MapDataset:
-    """Element g: the `size` indices of step g, int64."""
+    """Makes the pipeline whose element g is the `size` indices of step g, int64."""
     if not size:
       return grain.MapDataset.range(MOST_STEPS).map(lambda g: np.zeros(0, np.int64))
     return grain.MapDataset.source(self).batch(size, drop_remainder=True, batch_fn=np.asarray)[:MOST_STEPS]
@@ -108,7 +108,7 @@ class Mixture:
 
   @property
   def steps(self) -> grain.MapDataset:
-    """Element g is the batch of step g: dialogs and text, each in its own order, side by side, laid out in rows."""
+    """The pipeline whose element g is the batch of step g: dialogs and text, each in its own order, laid out in rows"""
     dialogs = self._dialog_indices.map(self._dialogs.read)
     text = self._text_indices.map(self._text.read)
     return grain.experimental.ZipMapDataset([dialogs, text]).map(lambda both: self._lay_out(*both))
@@ -126,13 +126,13 @@ class Mixture:
     return max(map(len, map(self._plan, lengths)), default=0)
 
   def _plan(self, lengths: Sequence[int]) -> list[list[int]]:
-    """Which of a step's dialogs, given their lengths, share a row."""
+    """Decides which of a step's dialogs, given their lengths, share a row."""
     if not self._packing:
       return [[slot] for slot in range(len(lengths))]
     return best_fit_decreasing(lengths, self._data.length)
 
   def with_rows(self, num_rows: int) -> 'Mixture':
-    """The same batches with padding rows up to `num_rows`, for devices that want equal shares."""
+    """Returns the same batches with padding rows up to `num_rows`, for devices that want equal shares."""
     if num_rows < self.rows_needed:
       raise ValueError(f'a batch needs {self.rows_needed} rows, not {num_rows}')
     padded = copy.copy(self)
@@ -140,11 +140,11 @@ class Mixture:
     return padded
 
   def indices(self, g: int) -> tuple[np.ndarray, np.ndarray]:
-    """Record numbers of step g's dialogs and of its text rows."""
+    """Returns the record numbers of step g's dialogs and of its text rows."""
     return self._dialog_indices[g], self._text_indices[g]
 
   def rows_of_dialogs(self, g: int) -> list[list[int]]:
-    """Record numbers of the dialogs in each row of step g."""
+    """Returns the record numbers of the dialogs in each row of step g."""
     dialog_indices, _ = self.indices(g)
     plan = self._plan(self._data.lengths[dialog_indices].tolist())
     return [[int(dialog_indices[slot]) for slot in row] for row in plan]
@@ -190,13 +190,18 @@ def _batch(rows: Sequence[Sequence[Dialog]], text_XT: np.ndarray, num_rows: int,
 
 
 def iterate(mixture: Mixture, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
-  """(g, batch) for the steps start .. stop - 1, prepared ahead in the background."""
+  """Yields (g, batch) for the steps start .. stop - 1, prepared ahead in the background."""
   ahead = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
   return zip(range(start, stop), mixture.steps[start:stop].to_iter_dataset(ahead))
 
 
+def single(data: Data, dialog: Dialog) -> Batch:
+  """A batch of one row with one dialog."""
+  return _batch([[dialog]], np.zeros((0, data.length), np.int32), 1, data.length, data.bos_id)
+
+
 def held_out(data: Data, source: str, rows: int, chosen: str = 'spread') -> Batch:
-  """Held-out rows of one source: 'dialogs' (one per row), 'code', 'wet' or 'text'.
+  """Makes a batch of held-out rows of one source: 'dialogs' (one per row), 'code', 'wet' or 'text'.
 
   Always `rows` rows, so that shapes do not depend on the data: where there are fewer, padding of weight 0 follows.
 
@@ -216,7 +221,7 @@ def held_out(data: Data, source: str, rows: int, chosen: str = 'spread') -> Batc
 
 
 def _chosen(n: int, rows: int, how: str) -> np.ndarray:
-  """Which of n records are measured: one from each of `rows` equal stretches, at random, so that no period is hit."""
+  """Chooses which of n records are measured: a random one from each of `rows` equal stretches, so no period is hit."""
   if n <= rows or how == 'first':
     return np.arange(min(n, rows))
   edges = np.arange(rows + 1) * n // rows

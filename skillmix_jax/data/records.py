@@ -34,18 +34,18 @@ class Dialog(NamedTuple):
 
 
 def token_dtype(vocab_size: int) -> np.dtype:
-  """How a token is stored."""
+  """Returns the type that a token is stored as."""
   return np.dtype('<u2') if vocab_size <= 1 << 16 else np.dtype('<u4')
 
 
 def pack_dialog(dialog: Dialog, dtype: np.dtype) -> bytes:
-  """A dialog as one record."""
+  """Packs a dialog into one record."""
   length = len(dialog.tokens).to_bytes(4, 'little')
   return length + dialog.tokens.astype(dtype).tobytes() + np.packbits(dialog.mask).tobytes() + dialog.id.encode('utf-8')
 
 
 def unpack_dialog(record: bytes, dtype: np.dtype) -> Dialog:
-  """The dialog in one record."""
+  """Unpacks the dialog in one record."""
   n = int.from_bytes(record[:4], 'little')
   mask_start = 4 + n * dtype.itemsize
   mask_bytes = np.frombuffer(record, np.uint8, -(-n // 8), mask_start)
@@ -110,7 +110,7 @@ class Shards(Sequence):
     return self.read([range(self._num_records)[index]])[0]
 
   def read(self, indices: Indices) -> list[bytes]:
-    """Many records with one call for each shard, in the order of `indices`."""
+    """Reads many records with one call for each shard, in the order of `indices`."""
     by_shard: dict[int, list[int]] = {}
     for slot, index in enumerate(indices):
       by_shard.setdefault(int(index) // RECORDS_PER_SHARD, []).append(slot)
@@ -173,11 +173,11 @@ class TextRows(Sequence):
     return self.read([range(len(self))[index]])[0]
 
   def source(self, index: int) -> str:
-    """Which source the row at `index` is from."""
+    """Names the source of the row at `index`."""
     return list(self._shards)[int(np.searchsorted(self._ends, index, side='right'))]
 
   def read(self, indices: Indices) -> np.ndarray:
-    """int32 [len(indices), length]."""
+    """Reads rows as int32 [len(indices), length]."""
     wanted = np.asarray(indices, np.int64)
     rows = np.empty((len(wanted), self._length), np.int32)
     owner = np.searchsorted(self._ends, wanted, side='right')
@@ -222,24 +222,24 @@ class Data:
     return self.manifest['tokenizer']['eos_id']
 
   def sources(self, split: str) -> tuple[str, ...]:
-    """The sources that have rows in `split`, dialogs first."""
+    """Lists the sources that have rows in `split`, dialogs first."""
     return tuple(name for name in SOURCES if len(self._shards.get((name, split), ())))
 
   def dialogs(self, split: str) -> Dialogs:
-    """The dialogs of `split`, as they were in the files."""
+    """Returns the dialogs of `split` in the order of their files."""
     return Dialogs(self._shards.get(('dialogs', split)) or Shards(self.path, 'dialogs', split, 0), self._dtype)
 
   def text(self, split: str, source: str | None = None) -> TextRows:
-    """The text rows of one source, or of all sources one behind the other."""
+    """Returns the text rows of one source, or of all sources one after the other."""
     names = [name for name in self.sources(split) if name != 'dialogs' and source in (None, name)]
     return TextRows({name: self._shards[name, split] for name in names}, self.length, self._dtype)
 
 
 def open_data(path: str | os.PathLike) -> Data:
-  """Opens what `prepare` wrote.
+  """Opens a folder that `prepare` wrote.
 
   Raises:
-    InputError: nothing is there, or it is damaged; the message names the command that makes it.
+    InputError: the folder is missing or damaged; the message names the command that makes it.
   """
   path = pathlib.Path(path)
   return Data(path, *manifest.read(path))

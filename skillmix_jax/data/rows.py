@@ -32,9 +32,15 @@ class Cuts:
     self.by_k: dict[str, Counter] = {}
     self._lost: list[str] = []  # dialogs with an answer of which nothing is left
 
+  @property
+  def longest(self) -> int:
+    """Tokens of the longest dialog."""
+    return max((counts['longest'] for counts in self.by_k.values()), default=0)
+
   def add(self, origin: str, name: str, k: str, mask: np.ndarray) -> bool:
     """Counts one dialog, `mask` bool [n] is that of the whole; returns whether it is kept."""
-    counts = self.by_k.setdefault(k, Counter(dialogs=0, cut=0, lost_tokens=0))
+    counts = self.by_k.setdefault(k, Counter(dialogs=0, cut=0, lost_tokens=0, longest=0))
+    counts['longest'] = max(counts['longest'], len(mask))
     last_answer = np.flatnonzero(mask & ~np.concatenate([[False], mask[:-1]]))[-1]
     if last_answer >= self.length:
       if self._drop:
@@ -47,11 +53,11 @@ class Cuts:
     return True
 
   def check(self, max_cut: float):
-    """Raises InputError if too much is lost."""
+    """Raises InputError where too much of the dialogs is lost."""
     if self._lost:
       raise InputError(
-        f'{self._lost[0]}: --length={self.length} leaves nothing of an answer, in this and {len(self._lost) - 1} '
-        'other dialogs; give a larger --length, or --drop_cut to leave such dialogs out'
+        f'{self._lost[0]}: --length={self.length} leaves nothing of an answer, in this and {len(self._lost) - 1} other '
+        f'dialogs; give a larger --length ({self.longest} would cut none), or --drop_cut to leave such dialogs out'
       )
     by_k = {k: np.array([c['cut'] + c['dropped'], c['dialogs'] + c['dropped']]) for k, c in sorted(self.by_k.items())}
     cut, total = sum(by_k.values(), np.zeros(2))
@@ -59,10 +65,14 @@ class Cuts:
       shares = ', '.join(f'k={k}: {part / whole:.0%}' for k, (part, whole) in by_k.items())
       raise InputError(
         f'--length={self.length} cuts an answer in {cut / total:.0%} of the dialogs ({shares}), more than '
-        f'--max_cut={max_cut}; give a larger --length, or a larger --max_cut if that is meant'
+        f'--max_cut={max_cut}; give a larger --length ({self.longest} would cut none), or a larger --max_cut if that '
+        'is meant'
       )
     if not any(counts['dialogs'] for counts in self.by_k.values()):
-      raise InputError(f'--length={self.length} leaves nothing of an answer in every dialog: give a larger --length')
+      raise InputError(
+        f'--length={self.length} leaves nothing of an answer in every dialog: give a larger --length '
+        f'({self.longest} would cut none)'
+      )
 
 
 class Source:
@@ -82,7 +92,7 @@ class Source:
     return self._writers[split].num_records
 
   def close(self) -> dict[str, int]:
-    """Finishes the files; returns the counts."""
+    """Finishes the files and returns the counts."""
     for writer in self._writers.values():
       writer.close()
     return {**{f'{split}_rows': self.rows(split) for split in records.SPLITS}, **self.counts}
@@ -153,7 +163,7 @@ class TextSource(Source):
     self._left: dict[str, list[int]] = {split: [] for split in records.SPLITS}
 
   def pull(self, max_rows: float) -> int | None:
-    """Takes one document, writes at most `max_rows` training rows; returns its tokens, None at the end."""
+    """Takes one document and writes at most `max_rows` training rows; returns its number of tokens, None at the end."""
     text, ids = next(self._documents, (None, ()))
     if text is None:
       return None
@@ -175,7 +185,7 @@ class TextSource(Source):
 
 
 def _tokenised(documents: Iterator[str], encoder: Tokenizer) -> Iterator[tuple[str, list[int]]]:
-  """Each document with its ids; reads some ahead, so that all cores tokenise."""
+  """Yields each document with its ids; reads some ahead, so that all cores tokenise."""
   block: list[str] = []
   size = 0
   for text in documents:

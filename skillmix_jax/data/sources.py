@@ -54,7 +54,7 @@ def dialogs(files: Sequence[str]) -> Iterator[tuple[str, dict]]:
 
 
 def text_jsonl(files: Sequence[str]) -> Iterator[str]:
-  """The 'text' of each line."""
+  """Yields the 'text' of each line."""
   for origin, record in _json_lines(files):
     if not isinstance(record.get('text'), str):
       raise InputError(f"{origin}: 'text' is missing or no string")
@@ -69,7 +69,7 @@ def _matches(pattern: str, flag: str) -> list[str]:
 
 
 def code(pattern: str, counts: Counter) -> Iterator[str]:
-  """Each file that matches, as one document; files that are not UTF-8 are counted in 'skipped_not_utf8'."""
+  """Yields each file that matches as one document; files that are not UTF-8 are counted in 'skipped_not_utf8'."""
   for file in _matches(pattern, '--code'):
     try:
       text = pathlib.Path(file).read_bytes().decode('utf-8')

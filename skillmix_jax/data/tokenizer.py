@@ -60,7 +60,7 @@ class Tokenizer(abc.ABC):
 
   @property
   def identity(self) -> dict[str, str | int]:
-    """What a manifest or a workdir records of it: equal where ids mean the same."""
+    """What a manifest or a workdir records of a tokenizer; equal where ids mean the same."""
     names = ('kind', 'sha256', 'vocab_size', 'bos_id', 'eos_id')
     return {name: getattr(self, name) for name in names}
 
@@ -74,7 +74,7 @@ class Tokenizer(abc.ABC):
     """Ids of `text`, without BOS and EOS; control tokens spelled out in it stay text."""
 
   def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-    """`encode` of each text."""
+    """Encodes each text."""
     return [self.encode(text) for text in texts]
 
   @abc.abstractmethod
@@ -83,7 +83,7 @@ class Tokenizer(abc.ABC):
 
   @abc.abstractmethod
   def piece(self, token_id: int) -> str:
-    """The vocabulary entry of one id, for showing."""
+    """Returns the vocabulary entry of one id, for people."""
 
 
 class SentencePiece(Tokenizer):
@@ -170,7 +170,7 @@ def load(path: str | os.PathLike) -> Tokenizer:
   In a folder tokenizer.model is preferred: it is what the model was trained with, a tokenizer.json is a translation.
 
   Raises:
-    InputError: there is none, it cannot be read, or it has no BOS or EOS.
+    InputError: the tokenizer is missing, cannot be read, or has no BOS or EOS.
   """
   path = pathlib.Path(path)
   if path.is_dir():

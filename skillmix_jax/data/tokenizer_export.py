@@ -18,6 +18,7 @@ from typing import Any
 import sentencepiece
 
 from skillmix_jax.data import chat
+from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.data.tokenizer import SENTENCEPIECE_FILE, TOKENIZERS_FILE, SentencePiece, Tokenizer
 from skillmix_jax.errors import InputError
 
@@ -32,44 +33,9 @@ PROBES = (
   '\u202e…\x00ﬁ', *(f'a{" " * n}b' for n in range(1, 70)),
 )  # fmt: skip
 
-# Both raise where roles do not take turns; a system text stands in the first user text, as in data/chat.py.
-_START = """\
-{%- macro plain(text) %}{{ text@BREAKS }}{% endmacro %}
-{%- set system = messages[0]['content'] if messages[0]['role'] == 'system' else @NO_SYSTEM %}
-{%- set turns = messages[1:] if messages[0]['role'] == 'system' else messages %}
-{%- for message in turns %}
-{%- set text = message['content'] %}
-{%- if message['role'] != ['user', 'assistant'][loop.index0 % 2] %}
-{{- raise_exception('user and assistant must take turns') }}
-{%- endif %}
-{%- if loop.first and @HAS_SYSTEM %}{% set text = @MERGED %}{% endif %}
-"""
-_MISTRAL = (
-  _START.replace('@NO_SYSTEM', "''").replace('@HAS_SYSTEM', 'system').replace('@MERGED', "system ~ '\\n\\n' ~ text")
-  + """\
-{%- if message['role'] == 'user' %}
-{{- (bos_token if loop.first else '') ~ plain('[INST] ' ~ text ~ ' [/INST]') }}
-{%- else %}
-{{- @JOIN ~ plain(text) ~ eos_token }}
-{%- endif %}
-{%- endfor %}"""
-)
-_LLAMA2 = (
-  _START.replace('@NO_SYSTEM', 'none')
-  .replace('@HAS_SYSTEM', 'system is not none')
-  .replace('@MERGED', "'<<SYS>>\\n' ~ system ~ '\\n<</SYS>>\\n\\n' ~ text")
-  + """\
-{%- if message['role'] == 'user' %}
-{{- bos_token ~ plain('[INST] ' ~ text | trim ~ ' [/INST]') }}
-{%- else %}
-{{- @JOIN ~ plain(@BLANK ~ text | trim ~ ' ') ~ eos_token }}
-{%- endif %}
-{%- endfor %}"""
-)
-
 
 def chat_template(template: str, control_tokens: list[str], adds_blank: bool) -> str:
-  """The Jinja form of a template of data/chat.py.
+  """The Jinja form of a template.
 
   Args:
     template: its name.
@@ -78,9 +44,9 @@ def chat_template(template: str, control_tokens: list[str], adds_blank: bool) ->
   """
   literal = lambda text: json.dumps(text)  # quotes and escapes of JSON are those of Jinja
   breaks = ''.join(f' | replace({literal(token)}, {literal(token[0] + BREAK + token[1:])})' for token in control_tokens)
-  source = {'mistral': _MISTRAL, 'llama2': _LLAMA2}[template]
   return (
-    source.replace('@BREAKS', breaks)
+    TEMPLATES[template]
+    .jinja.replace('@BREAKS', breaks)
     .replace('@JOIN', "' '" if adds_blank else literal(CUT))
     .replace('@BLANK', "''" if adds_blank else "' '")
   )

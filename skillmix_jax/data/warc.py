@@ -20,7 +20,7 @@ class Record(NamedTuple):
 
 
 def read_records(stream: BinaryIO) -> Iterator[Record]:
-  """All records of a file, in order.
+  """Yields all records of a file, in order.
 
   A cut exactly between two records of a file, or between two gzip members, leaves a complete shorter file: it cannot
   be seen.

@@ -1,6 +1,6 @@
 """Causal attention with grouped queries, on each device's own rows and heads.
 
-Dims: B batch, T time, N heads, K key-value heads, G = N / K, H head.
+Dims: B batch, T time, S slots of a cache, N heads, K key-value heads, G = N / K, H head.
 """
 
 from functools import partial
@@ -61,6 +61,21 @@ def attend(q_BTNH, k_BTKH, v_BTKH, segments_BT, *, window: int | None, implement
   local = jax.shard_map(partial(kernel, window=window), out_specs=spec('batch', None, 'heads', None), check_vma=False)
   context_BTNH = local(q_BTNH, k_BTKH, v_BTKH, segments_BT)
   return context_BTNH if implementation == 'splash' else checkpoint_name(context_BTNH, 'context')
+
+
+def attend_cached(q_BTNH, k_BKSH, v_BKSH, visible_BS):
+  """Attention of one token a row to the visible slots of its cache; the heads of a group share keys and values."""
+
+  def local(q_BTNH, k_BKSH, v_BKSH, visible_BS):
+    B, T, N, H = q_BTNH.shape
+    K = k_BKSH.shape[1]
+    q_BKGH = (q_BTNH * H**-0.5).reshape(B, K, N // K, H)
+    logits = jnp.einsum('bkgh,bksh->bkgs', q_BKGH, k_BKSH, preferred_element_type=jnp.float32)
+    weights = jax.nn.softmax(jnp.where(visible_BS[:, None, None], logits, -jnp.inf)).astype(v_BKSH.dtype)
+    return jnp.einsum('bkgs,bksh->bkgh', weights, v_BKSH).reshape(B, T, N, H)
+
+  mapped = jax.shard_map(local, out_specs=spec('batch', None, 'heads', None), check_vma=False)
+  return mapped(q_BTNH, k_BKSH, v_BKSH, visible_BS)
 
 
 def _xla(q_BTNH, k_BTKH, v_BTKH, segments_BT, window):

@@ -1,8 +1,10 @@
-"""What a decoder is (its architecture) and how it is computed."""
+"""What a decoder is (its architecture), which weights it has, and how it is computed."""
 
 import dataclasses
+import math
 
 from skillmix_jax.errors import InputError
+from skillmix_jax.models.families import FAMILIES
 
 REMAT = ('full', 'save_qkv', 'save_qkv_context', 'save_all_matmuls')
 ATTENTION = ('xla', 'cudnn', 'splash')
@@ -10,11 +12,35 @@ DTYPES = ('float32', 'bfloat16')
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-  """A LLaMA-2 or Mistral decoder.
+class Weight:
+  """What one weight is. How it starts, is split, multiplies, is copied for decoding and exported follows from this.
 
   Attributes:
-    model_type: 'llama' or 'mistral', as in a Hugging Face config.json.
+    kind: 'matrix' multiplies, [in, out]; 'table' has a row for each token; 'norm' scales what was normed.
+    shape: in one layer.
+    dims: a name for each dim, which mesh.RULES maps onto the mesh; None is not split.
+  """
+
+  kind: str
+  shape: tuple[int, ...]
+  dims: tuple[str | None, ...]
+
+  @property
+  def size(self) -> int:
+    """How many numbers it is."""
+    return math.prod(self.shape)
+
+  def copied_as(self, dtype: str) -> str:
+    """The dtype of a copy that decodes in `dtype`: a norm stays in float32, as everything is that trains."""
+    return 'float32' if self.kind == 'norm' else dtype
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """A decoder of one of the known families.
+
+  Attributes:
+    model_type: one of models/families.py, as in a Hugging Face config.json.
     vocab_size: rows of the embedding table.
     max_positions: longest row that the model accepts, in tokens.
     dim: width of the residual stream.
@@ -51,7 +77,7 @@ class Config:
   attention: str = 'xla'
 
   def __post_init__(self):
-    choices = {'model_type': ('llama', 'mistral'), 'dtype': DTYPES, 'remat': REMAT, 'attention': ATTENTION}
+    choices = {'model_type': tuple(FAMILIES), 'dtype': DTYPES, 'remat': REMAT, 'attention': ATTENTION}
     for name, allowed in choices.items():
       if getattr(self, name) not in allowed:
         raise InputError(f'model.{name}={getattr(self, name)!r} is not one of {", ".join(allowed)}')
@@ -74,12 +100,37 @@ class Config:
                          f'mesh.tensor={tensor}): choose other mesh sizes')  # fmt: skip
 
   @property
+  def block_weights(self) -> dict[str, Weight]:
+    """The weights of one block by their names, in the order of a forward pass."""
+    D, F, N, K = self.dim, self.ffn_dim, self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+    return {
+      'attention_norm': Weight('norm', (D,), (None,)),
+      'query': Weight('matrix', (D, N), ('embed', 'heads')),
+      'key': Weight('matrix', (D, K), ('embed', 'heads')),
+      'value': Weight('matrix', (D, K), ('embed', 'heads')),
+      'out': Weight('matrix', (N, D), ('heads', 'embed')),
+      'mlp_norm': Weight('norm', (D,), (None,)),
+      'gate': Weight('matrix', (D, F), ('embed', 'ffn')),
+      'up': Weight('matrix', (D, F), ('embed', 'ffn')),
+      'down': Weight('matrix', (F, D), ('ffn', 'embed')),
+    }
+
+  @property
+  def weights(self) -> dict[str, Weight]:
+    """All weights by their names; each layer has its own of those that are called 'blocks.NAME'."""
+    D, V = self.dim, self.vocab_size
+    return {
+      'embed': Weight('table', (V, D), (None, 'lookup')),
+      **{f'blocks.{name}': weight for name, weight in self.block_weights.items()},
+      'norm': Weight('norm', (D,), (None,)),
+      **({} if self.tie_embeddings else {'unembed': Weight('matrix', (D, V), ('embed', 'vocab'))}),
+    }
+
+  @property
   def num_params(self) -> int:
     """Number of weights, the embedding table included."""
-    attention = 2 * self.dim * self.head_dim * (self.num_heads + self.num_kv_heads)
-    block = attention + 3 * self.dim * self.ffn_dim + 2 * self.dim
-    tables = (1 if self.tie_embeddings else 2) * self.vocab_size * self.dim
-    return self.num_layers * block + tables + self.dim
+    num_of = lambda name: self.num_layers if name.startswith('blocks.') else 1
+    return sum(num_of(name) * weight.size for name, weight in self.weights.items())
 
   def train_flops_per_token(self, length: int) -> float:
     """Model FLOPs to train on one token of a row of `length` tokens; recomputation is not counted.

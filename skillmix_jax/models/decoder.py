@@ -1,14 +1,17 @@
-"""One decoder for LLaMA-2 and Mistral: RMSNorm, rotary embeddings, grouped-query attention, gated MLP.
+"""One decoder for all families: RMSNorm, rotary embeddings, grouped-query attention, gated MLP.
 
 The modules are Flax NNX modules used as plain pytrees: jax.jit, jax.grad, optax and orbax take them as they are.
 Blocks are stacked, their weights are [layers, ...] and one `lax.scan` runs them, so that compiling takes as long for
-40 layers as for 4. The residual stream is [B*T, D]: a 2-D matmul has a gradient without a transposed copy.
+40 layers as for 4. Which weights there are, and how they are split, is written in `Config.weights`; how they multiply
+the residual stream, in layouts.py.
 
 Dims: B batch, T time, M = B*T, D model, F ffn, N heads, K key-value heads, H head, V vocab, L layers.
 
 What explicit sharding asks of this file: a product that contracts a split dim names its `out_sharding`; a lookup is
 `.at[...].get(out_sharding=...)`; everything else is inferred, or refused when the program is traced.
 """
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +20,11 @@ from jax.ad_checkpoint import checkpoint_name
 
 from skillmix_jax.mesh import gather, spec
 from skillmix_jax.models.attention import attend
-from skillmix_jax.models.config import Config
+from skillmix_jax.models.config import Config, Weight
+from skillmix_jax.models.layouts import Columns, Rows, rms_norm
 
 INIT_SCALE = 0.02
+ROWS = Rows()
 
 KEPT = {
   'full': (),
@@ -44,19 +49,12 @@ def _policy(cfg: Config):
   return keep
 
 
-def _matrix(rngs, *shape: int, names: tuple[str | None, ...]) -> nnx.Param:
-  return nnx.Param(INIT_SCALE * jax.random.normal(rngs.params(), shape, jnp.float32, out_sharding=spec(*names)))
-
-
-def _scale(dim: int) -> nnx.Param:
-  return nnx.Param(jnp.ones(dim, jnp.float32, out_sharding=spec(None)))
-
-
-def rms_norm(x_MD, scale_D, eps: float):
-  """Divides by the root mean square over D, in float32 (Zhang and Sennrich, arXiv:1910.07467)."""
-  x32 = x_MD.astype(jnp.float32)
-  normed = x32 * jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + eps)
-  return (normed * scale_D).astype(x_MD.dtype)
+def _start(weight: Weight, rngs: nnx.Rngs) -> nnx.Param:
+  """Random, or ones for a norm; float32, born with its sharding."""
+  dims = spec(*weight.dims)
+  if weight.kind == 'norm':
+    return nnx.Param(jnp.ones(weight.shape, jnp.float32, out_sharding=dims))
+  return nnx.Param(INIT_SCALE * jax.random.normal(rngs.params(), weight.shape, jnp.float32, out_sharding=dims))
 
 
 def rotations(positions_BT, head_dim: int, theta: float):
@@ -74,47 +72,39 @@ def rotate(x_BTNH, cos, sin):
 
 
 class Block(nnx.Module):
-  """Attention and a gated MLP, each normed before and added to the residual stream."""
+  """Attention and a gated MLP, each normed before and added to the residual stream; to train and to decode."""
 
   def __init__(self, cfg: Config, rngs: nnx.Rngs):
-    D, F, N, K = cfg.dim, cfg.ffn_dim, cfg.num_heads * cfg.head_dim, cfg.num_kv_heads * cfg.head_dim
-    self.attention_norm = _scale(D)
-    self.query = _matrix(rngs, D, N, names=('embed', 'heads'))
-    self.key = _matrix(rngs, D, K, names=('embed', 'heads'))
-    self.value = _matrix(rngs, D, K, names=('embed', 'heads'))
-    self.out = _matrix(rngs, N, D, names=('heads', 'embed'))
-    self.mlp_norm = _scale(D)
-    self.gate = _matrix(rngs, D, F, names=('embed', 'ffn'))
-    self.up = _matrix(rngs, D, F, names=('embed', 'ffn'))
-    self.down = _matrix(rngs, F, D, names=('ffn', 'embed'))
+    for name, weight in cfg.block_weights.items():
+      setattr(self, name, _start(weight, rngs))
 
-  def __call__(self, cfg: Config, x_MD, cos, sin, segments_BT, attend=attend):
-    """The residual stream behind this block; `attend` is another function where decoding has a cache of keys."""
-    normed = rms_norm(x_MD, self.attention_norm[...], cfg.norm_eps)
-    x_MD = x_MD + self.attention(cfg, normed, cos, sin, segments_BT, attend)
-    return x_MD + self.mlp(rms_norm(x_MD, self.mlp_norm[...], cfg.norm_eps))
+  def __call__(self, cfg: Config, x, cos, sin, attend, layout: Rows | Columns = ROWS):
+    """The residual stream after this block.
 
-  def attention(self, cfg: Config, x_MD, cos, sin, segments_BT, attend):
-    B, T = cos.shape[:2]
-    heads = spec('batch', None, 'heads', None)
+    Args:
+      x: the residual stream before it, in the layout.
+      cos, sin: [B, T, 1, H/2], of `rotations`.
+      attend: (q_BTNH, k_BTKH, v_BTKH) -> context_BTNH, which knows what each token sees.
+      layout: of the stream, and of the weights.
+    """
+    weights, batch = cfg.block_weights, cos.shape[0]
 
-    def project(weight, num_heads):
-      x = checkpoint_name(x_MD @ gather(weight[...], x_MD.dtype, 'embed', 'heads'), 'qkv')
-      return x.reshape(B, T, num_heads, cfg.head_dim, out_sharding=heads)
+    def norm(name, x):
+      return layout.norm(x, getattr(self, name)[...], cfg.norm_eps)
 
-    q = project(self.query, cfg.num_heads)
-    k, v = project(self.key, cfg.num_kv_heads), project(self.value, cfg.num_kv_heads)
-    q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-    context = attend(q, k, v, segments_BT, window=cfg.window, implementation=cfg.attention)
-    context = context.reshape(B * T, cfg.num_heads * cfg.head_dim, out_sharding=spec('batch', 'heads'))
-    out = gather(self.out[...], x_MD.dtype, 'heads', 'embed')
-    return jnp.matmul(context, out, out_sharding=spec('batch', None))
+    def times(name, x):
+      return layout.multiply(x, getattr(self, name)[...], weights[name].dims)
 
-  def mlp(self, x_MD):
-    gate, up = (gather(w[...], x_MD.dtype, 'embed', 'ffn') for w in (self.gate, self.up))
-    down = gather(self.down[...], x_MD.dtype, 'ffn', 'embed')
-    gated, lifted = (checkpoint_name(x_MD @ w, 'mlp') for w in (gate, up))
-    return jnp.matmul(jax.nn.silu(gated) * lifted, down, out_sharding=spec('batch', None))
+    normed = norm('attention_norm', x)
+    q, k, v = (checkpoint_name(times(name, normed), 'qkv') for name in ('query', 'key', 'value'))
+    q = rotate(layout.to_heads(q, batch, cfg.num_heads), cos, sin)
+    k = rotate(layout.to_heads(k, batch, cfg.num_kv_heads), cos, sin)
+    context = attend(q, k, layout.to_heads(v, batch, cfg.num_kv_heads))
+    x = x + times('out', layout.from_heads(context))
+
+    normed = norm('mlp_norm', x)
+    gate, up = (checkpoint_name(times(name, normed), 'mlp') for name in ('gate', 'up'))
+    return x + times('down', jax.nn.silu(gate) * up)
 
 
 class Decoder(nnx.Module):
@@ -122,11 +112,12 @@ class Decoder(nnx.Module):
 
   def __init__(self, cfg: Config, rngs: nnx.Rngs):
     self.cfg = cfg
-    self.embed = _matrix(rngs, cfg.vocab_size, cfg.dim, names=(None, 'lookup'))
+    weights = cfg.weights
+    self.embed = _start(weights['embed'], rngs)
     self.blocks = jax.vmap(lambda r: Block(cfg, r))(rngs.split(cfg.num_layers))
-    self.norm = _scale(cfg.dim)
+    self.norm = _start(weights['norm'], rngs)
     if not cfg.tie_embeddings:
-      self.unembed = _matrix(rngs, cfg.dim, cfg.vocab_size, names=('embed', 'vocab'))
+      self.unembed = _start(weights['unembed'], rngs)
 
   def __call__(self, tokens_BT, positions_BT, segments_BT=None):
     """Hidden states [B*T, D] in the compute dtype.
@@ -138,9 +129,10 @@ class Decoder(nnx.Module):
     """
     cfg = self.cfg
     cos, sin = rotations(positions_BT, cfg.head_dim, cfg.rope_theta)
+    see = partial(attend, segments_BT=segments_BT, window=cfg.window, implementation=cfg.attention)
 
     def step(x_MD, block):
-      return block(cfg, x_MD, cos, sin, segments_BT), None
+      return block(cfg, x_MD, cos, sin, see), None
 
     step = jax.checkpoint(step, policy=_policy(cfg), prevent_cse=False)
     x_MD, _ = jax.lax.scan(step, self._embed(tokens_BT), self.blocks)
@@ -174,3 +166,14 @@ def init(cfg: Config, seed: int) -> Decoder:
 def abstract(cfg: Config) -> Decoder:
   """Shapes, dtypes and shardings of a decoder's weights; nothing is allocated."""
   return jax.eval_shape(lambda: Decoder(cfg, nnx.Rngs(params=jax.random.key(0))))
+
+
+def name_of(path) -> str:
+  """The name in `Config.weights` of a leaf of a decoder, from its key path."""
+  return jax.tree_util.keystr(path, simple=True, separator='.').removesuffix('.value')
+
+
+def describe(tree: Decoder) -> Decoder:
+  """What each leaf is: a tree like this one, of `Weight`s."""
+  weights = tree.cfg.weights
+  return jax.tree_util.tree_map_with_path(lambda path, _: weights[name_of(path)], tree)

@@ -1,15 +1,15 @@
 """LLaMA and Mistral as Hugging Face folders: their config.json and safetensors, read and written.
 
 `NAMES` is the one table of names. A matrix of ours is [in, out] and stacked over the layers, theirs is [out, in] and
-lies alone, so it is transposed on the way. Rotary pairs are the halves of a head on both sides: nothing is permuted.
+apart, so it is transposed on the way. Rotary pairs are the halves of a head on both sides: nothing is permuted.
 """
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,26 +18,26 @@ import numpy as np
 from skillmix_jax.errors import InputError
 from skillmix_jax.models import tensor_files
 from skillmix_jax.models.config import Config
-from skillmix_jax.models.decoder import Decoder
+from skillmix_jax.models.decoder import Decoder, name_of
+from skillmix_jax.models.families import FAMILIES
 from skillmix_jax.models.tensor_files import Tensor
 
-# Our name -> theirs, with the layer's number in place of {}, and whether the matrix is transposed.
+# Our name in Config.weights -> theirs, with the layer's number in place of {}.
 NAMES = {
-  'embed': ('model.embed_tokens.weight', False),
-  'blocks.attention_norm': ('model.layers.{}.input_layernorm.weight', False),
-  'blocks.query': ('model.layers.{}.self_attn.q_proj.weight', True),
-  'blocks.key': ('model.layers.{}.self_attn.k_proj.weight', True),
-  'blocks.value': ('model.layers.{}.self_attn.v_proj.weight', True),
-  'blocks.out': ('model.layers.{}.self_attn.o_proj.weight', True),
-  'blocks.mlp_norm': ('model.layers.{}.post_attention_layernorm.weight', False),
-  'blocks.gate': ('model.layers.{}.mlp.gate_proj.weight', True),
-  'blocks.up': ('model.layers.{}.mlp.up_proj.weight', True),
-  'blocks.down': ('model.layers.{}.mlp.down_proj.weight', True),
-  'norm': ('model.norm.weight', False),
-  'unembed': ('lm_head.weight', True),
+  'embed': 'model.embed_tokens.weight',
+  'blocks.attention_norm': 'model.layers.{}.input_layernorm.weight',
+  'blocks.query': 'model.layers.{}.self_attn.q_proj.weight',
+  'blocks.key': 'model.layers.{}.self_attn.k_proj.weight',
+  'blocks.value': 'model.layers.{}.self_attn.v_proj.weight',
+  'blocks.out': 'model.layers.{}.self_attn.o_proj.weight',
+  'blocks.mlp_norm': 'model.layers.{}.post_attention_layernorm.weight',
+  'blocks.gate': 'model.layers.{}.mlp.gate_proj.weight',
+  'blocks.up': 'model.layers.{}.mlp.up_proj.weight',
+  'blocks.down': 'model.layers.{}.mlp.down_proj.weight',
+  'norm': 'model.norm.weight',
+  'unembed': 'lm_head.weight',
 }
 DERIVED = 'rotary_emb.inv_freq'  # older files store these frequencies, which rope_theta gives
-MODEL_TYPES = ('llama', 'mistral')
 MAX_FILE_BYTES = 5_000_000_000
 
 
@@ -63,8 +63,8 @@ def read_config(folder: Path) -> Config:
     raise InputError(f'{folder} is no model folder: it has no config.json') from None
   except (OSError, ValueError, AttributeError) as error:
     raise InputError(f'{path} cannot be read ({error}); download it again') from error
-  if model_type not in MODEL_TYPES:
-    raise InputError(f'{path}: model_type {model_type!r} is not supported, only {" and ".join(MODEL_TYPES)}')
+  if model_type not in FAMILIES:
+    raise InputError(f'{path}: model_type {model_type!r} is not supported, only {" and ".join(FAMILIES)}')
   try:
     theirs = _transformers().AutoConfig.from_pretrained(folder)
   except Exception as error:  # the library has many
@@ -95,21 +95,19 @@ def _check_supported(path: Path, theirs):
 
 def config_dict(cfg: Config, dtype: str, bos_id: int, eos_id: int) -> dict[str, Any]:
   """config.json of `cfg`, for transformers of today (rope_parameters) and for older readers (rope_theta)."""
-  library = _transformers()
-  make = {'llama': library.LlamaConfig, 'mistral': library.MistralConfig}[cfg.model_type]
-  window = {'sliding_window': cfg.window} if cfg.model_type == 'mistral' else {}
-  theirs = make(
+  family = FAMILIES[cfg.model_type]
+  window = {'sliding_window': cfg.window} if family.has_window else {}
+  theirs = getattr(_transformers(), f'{family.classes}Config')(
     vocab_size=cfg.vocab_size, max_position_embeddings=cfg.max_positions, hidden_size=cfg.dim,
     num_hidden_layers=cfg.num_layers, num_attention_heads=cfg.num_heads, num_key_value_heads=cfg.num_kv_heads,
     head_dim=cfg.head_dim, intermediate_size=cfg.ffn_dim, rms_norm_eps=cfg.norm_eps, hidden_act='silu',
     rope_parameters={'rope_type': 'default', 'rope_theta': cfg.rope_theta}, tie_word_embeddings=cfg.tie_embeddings,
     bos_token_id=bos_id, eos_token_id=eos_id, dtype=dtype, **window,
   )  # fmt: skip
-  architecture = {'llama': 'LlamaForCausalLM', 'mistral': 'MistralForCausalLM'}[cfg.model_type]
   shown = json.loads(theirs.to_json_string())
   return shown | {
-    'architectures': [architecture], 'rope_theta': cfg.rope_theta, 'tie_word_embeddings': cfg.tie_embeddings,
-    'torch_dtype': dtype,
+    'architectures': [f'{family.classes}ForCausalLM'], 'rope_theta': cfg.rope_theta,
+    'tie_word_embeddings': cfg.tie_embeddings, 'torch_dtype': dtype,
   }  # fmt: skip
 
 
@@ -120,27 +118,39 @@ def save_generation_config(folder: Path, bos_id: int, eos_id: int):
 
 def _leaves(tree: Decoder) -> dict[str, jax.Array]:
   """Name of ours -> array (or its abstract form), in the order of the tree."""
-  leaves = jax.tree_util.tree_leaves_with_path(tree)
-  name = lambda path: jax.tree_util.keystr(path, simple=True, separator='.').removesuffix('.value')
-  return {name(path): leaf for path, leaf in leaves}
+  return {name_of(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
-def _their_shapes(leaves: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-  """Their name -> shape, in the order of a forward pass."""
-  shapes: dict[str, tuple[int, ...]] = {}
-  for stacked, group in ((False, ('embed',)), (True, tuple(NAMES)), (False, ('norm', 'unembed'))):
-    ours = [name for name in group if name in leaves and name.startswith('blocks.') == stacked]
-    for layer in range(leaves[ours[0]].shape[0] if stacked else 1):
-      for name in ours:
-        theirs, transposed = NAMES[name]
-        shape = leaves[name].shape[1:] if stacked else leaves[name].shape
-        shapes[theirs.format(layer)] = shape[::-1] if transposed else shape
-  return shapes
+class _Place(NamedTuple):
+  """Where a tensor of theirs is in a decoder of ours."""
+
+  name: str
+  layer: int | None  # of the stack, where there is one
+  transposed: bool
+  shape: tuple[int, ...]  # theirs
 
 
-def shapes_of(like: Decoder) -> dict[str, tuple[int, ...]]:
-  """Name of theirs -> shape, for every tensor of a decoder (abstract or not)."""
-  return _their_shapes(_leaves(like))
+def _places(cfg: Config) -> dict[str, _Place]:
+  """Their name -> our place, in the order of a forward pass."""
+  places: dict[str, _Place] = {}
+
+  def add(names: Iterable[str], layer: int | None):
+    for name in names:
+      weight = cfg.weights[name]
+      transposed = weight.kind == 'matrix'
+      shape = weight.shape[::-1] if transposed else weight.shape
+      places[NAMES[name].format(layer)] = _Place(name, layer, transposed, shape)
+
+  add(['embed'], None)
+  for layer in range(cfg.num_layers):
+    add([f'blocks.{name}' for name in cfg.block_weights], layer)
+  add([name for name in ('norm', 'unembed') if name in cfg.weights], None)
+  return places
+
+
+def shapes_of(cfg: Config) -> dict[str, tuple[int, ...]]:
+  """Name of theirs -> shape, for every tensor of a decoder."""
+  return {name: place.shape for name, place in _places(cfg).items()}
 
 
 def check_tensors(folder: Path, like: Decoder) -> dict[str, Tensor]:
@@ -150,9 +160,8 @@ def check_tensors(folder: Path, like: Decoder) -> dict[str, Tensor]:
     InputError: a file is missing or damaged; a tensor is missing, has another shape or is not of this model.
   """
   found = tensor_files.open_folder(folder)
-  leaves = _leaves(like)
-  expected = _their_shapes(leaves)
-  ignored = {NAMES['unembed'][0]} - expected.keys()  # tied: a copy of the embedding table
+  expected = shapes_of(like.cfg)
+  ignored = {NAMES['unembed']} - expected.keys()  # tied: a copy of the embedding table
   for name, shape in expected.items():
     if name not in found:
       raise InputError(f'{folder}: the weights lack {name}, which config.json implies; download the folder again')
@@ -205,7 +214,7 @@ def load(folder: Path, like: Decoder, mesh: jax.sharding.Mesh) -> Decoder:
   tensors = check_tensors(folder, like)
 
   def read(ours: str, leaf) -> jax.Array:
-    theirs, transposed = NAMES[ours]
+    theirs, transposed = NAMES[ours], like.cfg.weights[ours].kind == 'matrix'
     names = leaf.sharding.spec
     names = (*names, *[None] * (leaf.ndim - len(names)))
     if not ours.startswith('blocks.'):
@@ -224,22 +233,11 @@ def load(folder: Path, like: Decoder, mesh: jax.sharding.Mesh) -> Decoder:
 
 def save(folder: Path, params: Decoder, dtype: str, max_file_bytes: int = MAX_FILE_BYTES):
   """Writes the weights into `folder` as safetensors of `dtype`, one tensor at a time, under their names."""
-  leaves = _leaves(params)
-  shapes = _their_shapes(leaves)
-  ours = {
-    theirs.format(layer): (name, layer, transposed)
-    for name, (theirs, transposed) in NAMES.items()
-    if name in leaves
-    for layer in (range(leaves[name].shape[0]) if name.startswith('blocks.') else (None,))
-  }
+  leaves, places = _leaves(params), _places(params.cfg)
 
   def tensors() -> Iterator[np.ndarray]:
-    for theirs in shapes:
-      name, layer, transposed = ours[theirs]
-      if layer is None:
-        x = _take_layer(leaves[name][None], 0, transposed=transposed, dtype=dtype)
-      else:
-        x = _take_layer(leaves[name], layer, transposed=transposed, dtype=dtype)
-      yield np.asarray(x)
+    for name, layer, transposed, _ in places.values():
+      stack = leaves[name][None] if layer is None else leaves[name]
+      yield np.asarray(_take_layer(stack, layer or 0, transposed=transposed, dtype=dtype))
 
-  tensor_files.write_folder(folder, shapes, tensors(), np.dtype(jnp.dtype(dtype)), max_file_bytes)
+  tensor_files.write_folder(folder, shapes_of(params.cfg), tensors(), np.dtype(jnp.dtype(dtype)), max_file_bytes)

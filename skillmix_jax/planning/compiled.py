@@ -65,5 +65,5 @@ def _rows(mesh, ndim: int) -> jax.NamedSharding:
 
 
 def _bytes(tree) -> int:
-  """Of one device."""
+  """Counts the bytes of one device."""
   return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))

@@ -45,12 +45,12 @@ class Target:
 
   @property
   def budget(self) -> int:
-    """Bytes of one device that a run may use."""
+    """The bytes of one device that a run may use."""
     return int(MEMORY_FRACTION * self.memory)
 
   @property
   def peak(self) -> float:
-    """Dense bf16 FLOP/s of one device."""
+    """The peak of one device in dense bfloat16 FLOP/s."""
     peak = peak_flops(self.kind)
     assert peak is not None
     return peak
@@ -96,7 +96,7 @@ def parse_target(name: str) -> Target:
 
 
 def known_targets() -> list[str]:
-  """What --target takes."""
+  """Lists what --target takes."""
   gpus = [f'Nx{name}' for name in GPUS]
   slices = [f'{name}-{"|".join(map(str, shapes))}' for name, (_, _, _, shapes) in _TPUS.items()]
   return [', '.join(gpus) + f' (N up to {GPUS_PER_HOST}, or a multiple of it)', *slices]
@@ -112,12 +112,12 @@ def larger(target: Target) -> list[Target]:
 
 
 def has_compiler(target: Target) -> bool:
-  """Whether the compiler for this target is installed here."""
+  """Says whether the compiler for this target is installed here."""
   return _installed('jax_plugins.xla_cuda12' if target.platform == 'cuda' else 'libtpu')
 
 
 def has_cudnn() -> bool:
-  """Whether cuDNN's attention can be compiled here."""
+  """Says whether cuDNN's attention can be compiled here."""
   return _installed('nvidia.cudnn')
 
 
@@ -149,7 +149,7 @@ def absent_devices(target: Target) -> Sequence[jax.Device]:
 
 
 def _gpu_config(target: Target) -> str:
-  """XLA's GpuTargetConfigProto as text.
+  """Writes XLA's GpuTargetConfigProto as text.
 
   Its memory is what makes the compiler's limit that of a run: for a GPU that is there XLA takes the memory that JAX
   was given, for an absent one 80 % of the device's.

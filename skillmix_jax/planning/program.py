@@ -75,7 +75,7 @@ def _computations(text: str) -> dict[str, list[str]]:
 
 
 def _turns(bodies: dict[str, list[str]]) -> dict[str, int]:
-  """How often a step goes through the program and through each loop's body, also of a loop in a loop."""
+  """Counts how often a step goes through the program and through each loop's body, also of a loop in a loop."""
   turns, left = {'ENTRY': 1}, ['ENTRY']
   while left:
     outer = left.pop()
@@ -105,7 +105,7 @@ def _collectives(lines: list[str], is_product) -> Iterator[tuple[int, bool]]:
 
 
 def _size(shapes: str) -> int:
-  """Bytes of all arrays in a type."""
+  """Counts the bytes of all arrays in a type."""
   arrays = re.findall(r'(\w+)\[([\d,]*)\]', shapes)
   return sum(_BYTES.get(kind, 8) * math.prod(int(n) for n in dims.split(',') if n) for kind, dims in arrays)
 

@@ -3,7 +3,7 @@
 import random
 import shutil
 
-from damage import make_checkpoint
+from helpers.damage import make_checkpoint
 
 
 def test_50_random_damages_are_noticed(tmp_path):

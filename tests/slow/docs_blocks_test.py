@@ -1,4 +1,4 @@
-"""The shell blocks of README.md and docs/*.md run, page by page and from top to bottom, as a reader runs them."""
+"""The shell blocks of README.md and docs/ run, page by page and from top to bottom, as a reader runs them."""
 
 import os
 import shutil
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from conftest import make_dialog, write_jsonl
-from docs_blocks import PAGES, ROOT, Block, blocks
 from evals_test import reply
-from fake_openai import Server
+from helpers.docs_blocks import PAGES, ROOT, Block, blocks
+from helpers.fake_openai import Server
 
 STEPS = 2  # of the checkpoint that stands for one of Mistral's
 

@@ -2,7 +2,7 @@
 
 import json
 
-from processes import codes, said, start
+from helpers.processes import codes, said, start
 
 
 def test_sampling_for_a_run_in_2_processes_gives_the_replies_of_1(tmp_path, small_data):

@@ -9,9 +9,9 @@ import sys
 import time
 
 import pytest
-from collecting import num_paid
 from evals_test import ledger, run
-from fake_openai import start_process
+from helpers.collecting import num_paid
+from helpers.fake_openai import start_process
 
 IN_FLIGHT = 64
 

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from data_fixtures import bpe_folder, write_wet
-from from_torch import torch_model
+from helpers.data_fixtures import bpe_folder, write_wet
+from helpers.from_torch import torch_model
 
 ROOT = Path(__file__).parent.parent.parent
 SHAPE = ('dim', 'num_layers', 'ffn_dim', 'num_heads', 'num_kv_heads', 'head_dim', 'rope_theta', 'norm_eps')

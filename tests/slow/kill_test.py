@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from survival import end, finish, is_saving, numbers, reached, start, wait_for
+from helpers.survival import end, finish, is_saving, numbers, reached, start, wait_for
 
 from skillmix_jax.checkpoint import steps_in
 from skillmix_jax.errors import INTERRUPTED, PREEMPTED

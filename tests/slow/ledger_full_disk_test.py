@@ -4,8 +4,8 @@ import shutil
 import subprocess
 
 import pytest
-from collecting import requests
-from fake_openai import Server
+from helpers.collecting import requests
+from helpers.fake_openai import Server
 
 from evals.replies.endpoints import Online, collect
 from evals.replies.ledger import Ledger

@@ -1,7 +1,7 @@
 """kill -9 eight times at random moments, 64 requests in flight. Needs no apt packages."""
 
-from collecting import kill_and_finish
-from fake_openai import start_process
+from helpers.collecting import kill_and_finish
+from helpers.fake_openai import start_process
 
 
 def test_eight_kills_cost_what_was_in_flight(tmp_path):

@@ -8,8 +8,8 @@ import shutil
 import time
 from pathlib import Path
 
-import page_fixtures as fixtures
 import pytest
+from helpers import page_fixtures as fixtures
 
 from evals import page as pages
 from evals.page import browser as samples
@@ -283,6 +283,25 @@ def test_axe_finds_nothing_serious(open_page, scheme, width):
   ]
   assert told == []
   assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')
+
+
+def test_a_wide_page_has_figures_beside_tables_and_a_narrow_one_says_that_columns_scroll(open_page):
+  page = open_page()
+  place = lambda selector: page.locator(selector).first.bounding_box()
+  figure, table = place('.figure-and-table figure'), place('.figure-and-table table')
+  assert figure['x'] + figure['width'] < table['x'] and abs(figure['y'] - table['y']) < 60
+  assert page.locator('#contrasts .scrolls').count() == 0
+  page.set_viewport_size({'width': 400, 'height': 900})
+  expect(page.locator('#contrasts > div > div > .scrolls')).to_have_count(3)  # one open table for each pair
+  figure, table = place('.figure-and-table figure'), place('.figure-and-table table')
+  assert figure['y'] + figure['height'] <= table['y']
+  box = page.locator('#contrasts .scroll').first
+  box.evaluate('(box) => { box.scrollLeft = 10000; }')
+  expect(box).to_have_class(re.compile('ended'))
+  at = lambda selector: box.locator(selector).first.bounding_box()
+  name, what, last = at('th.name'), at('tbody th.what'), box.locator('tbody td').nth(4).bounding_box()
+  assert name['x'] >= 0 and name['x'] + name['width'] <= what['x'] + 1, 'what a row is stays in sight'
+  assert what['x'] + what['width'] < last['x'] + last['width'] <= 400
 
 
 def test_it_prints_with_everything_unfolded(open_page):

@@ -1,8 +1,8 @@
 """plan with XLA's compilers for hardware that is not here. Needs `make plan-tools`; no apt packages."""
 
 import pytest
-from plan_tools import CUDA, TPU, need
-from plan_tools import plan as run_plan
+from helpers.plan_tools import CUDA, TPU, need
+from helpers.plan_tools import plan as run_plan
 
 
 def plan(tmp_path, config: str, target: str, *overrides: str) -> dict:

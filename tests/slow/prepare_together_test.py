@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from data_damage_test import read_all
-from data_fixtures import bpe_folder, two_rounds, write_jsonl
+from helpers.data_fixtures import bpe_folder, two_rounds, write_jsonl
 
 
 @pytest.mark.parametrize('attempt', range(5))

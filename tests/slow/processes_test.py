@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 from conftest import write_jsonl
-from processes import HEARTBEAT, ROOT, codes, losses, said, start, train, wait_for_step
+from helpers.processes import HEARTBEAT, ROOT, codes, losses, said, start, train, wait_for_step
 
 from skillmix_jax.checkpoint import steps_in
 from skillmix_jax.errors import PREEMPTED
@@ -43,7 +43,7 @@ def test_a_checkpoint_of_4_processes_restores_bit_equal_on_2_on_1_and_on_1_with_
   hashes = []
   for num, devices in ((4, 1), (2, 1), (1, 1), (1, 8)):
     logs = tmp_path / f'{num}x{devices}'
-    processes = start(num, devices, 'tests/restored.py', str(folder), str(step), logs=logs)
+    processes = start(num, devices, 'tests/helpers/restored.py', str(folder), str(step), logs=logs)
     assert codes(processes) == [0] * num, said(logs, 0)
     hashes.append(re.search('restored (.*)', said(logs, 0))[1])
   assert len(set(hashes)) == 1

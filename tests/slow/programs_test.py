@@ -4,7 +4,7 @@
 """
 
 import pytest
-from plan_tools import CUDA, CUDNN, need, plan
+from helpers.plan_tools import CUDA, CUDNN, need, plan
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import processes
 import pytest
-from processes import losses
-from slurm_cluster import cluster, missing, slurm, wait
+from helpers import processes
+from helpers.processes import losses
+from helpers.slurm_cluster import cluster, missing, slurm, wait
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 ROOT = Path(__file__).parent.parent.parent
@@ -118,6 +118,7 @@ def test_an_evaluation_that_reaches_its_time_limit_is_queued_again(environment, 
   slurm(environment, 'scancel', '--batch', '--signal=USR1', job)  # what Slurm sends two minutes before the limit
   wait(lambda: field(environment, job, 'Restarts') == '1', 120)
   assert 2 <= num_replies(run) < 24, (project / f'slurm-{job}.log').read_text()
+  assert re.fullmatch(rf'job {job} at \d+ replies\n', (run / 'requeues.log').read_text())
   release(environment, job)
   wait_for_end(environment, job, project / f'slurm-{job}')
   assert '12 of 12 texts' in (project / f'slurm-{job}.log').read_text() and num_replies(run) == 24

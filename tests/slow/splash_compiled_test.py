@@ -1,7 +1,7 @@
 """The fused TPU kernel: what the default tests leave out, and programs by the TPU compiler (make plan-tools)."""
 
 import pytest
-from plan_tools import TPU, need, plan
+from helpers.plan_tools import TPU, need, plan
 from splash_test import compare_with_xla, interpreted  # noqa: F401
 
 

@@ -1,0 +1,118 @@
+"""The chat templates, each as parts of tokens (see chat.py) and in Jinja; no other file lists them."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from skillmix_jax.data.tokenizer import Tokenizer
+
+Message = dict[str, str]
+Parts = Iterator[tuple[list[int], bool]]
+
+
+class Template(NamedTuple):
+  """One way to write dialogs as tokens.
+
+  Attributes:
+    parts: (tokenizer, messages) -> (ids, trained) of each message.
+    jinja: the same for transformers.
+    strips: texts are stripped before they are tokenised, and so is an answer that was sampled.
+    trailing_blank: recorded in a manifest: what became of the blank between an answer and its end token.
+  """
+
+  parts: Callable[[Tokenizer, Sequence[Message]], Parts]
+  jinja: str
+  strips: bool
+  trailing_blank: str
+
+
+def _merge_system(messages: Sequence[Message], form: str, keep_empty: bool) -> Iterable[Message]:
+  """Puts the system text into the first user message, as neither template has a turn of its own for it."""
+  if messages[0]['role'] != 'system':
+    return messages
+  system, first, *rest = messages
+  if not system['content'] and not keep_empty:
+    return [first, *rest]
+  merged = {'role': 'user', 'content': form.format(system=system['content'], user=first['content'])}
+  return [merged, *rest]
+
+
+def mistral(tokenizer: Tokenizer, messages: Sequence[Message]) -> Parts:
+  """`<s>[INST] user [/INST] answer</s>[INST] user [/INST] answer</s>`, as mistral-common's InstructTokenizerV1.
+
+  One BOS for the whole dialog. Texts are kept as they are, blanks and newlines at their ends included. The
+  blank in front of an answer is the one that sentencepiece puts in front of every text. There is no system
+  role: a system text stands in front of the first user text, an empty line between them.
+  """
+  start = [tokenizer.bos_id]
+  for message in _merge_system(messages, '{system}\n\n{user}', keep_empty=False):
+    if message['role'] == 'user':
+      yield start + tokenizer.encode(f'[INST] {message["content"]} [/INST]'), False
+      start = []
+    else:
+      yield [*tokenizer.encode(message['content']), tokenizer.eos_id], True
+
+
+def llama2(tokenizer: Tokenizer, messages: Sequence[Message]) -> Parts:
+  """`<s>[INST] user [/INST] answer </s><s>[INST] user [/INST] answer </s>`, as Meta's `chat_completion`.
+
+  The reference is llama/generation.py of github.com/meta-llama/llama at commit c769dfd. It tokenises each round
+  as one string; no piece of the vocabulary spans the blank behind `[/INST]`, so its two parts give the same ids.
+  Each round has a BOS of its own. Texts are stripped. The blank behind the answer is one more token in front of
+  EOS, and it is trained: the model has to write it to get to EOS. The system text stands between its tags
+  inside the first user text.
+  """
+  blank = '' if tokenizer.adds_blank else ' '
+  for message in _merge_system(messages, '<<SYS>>\n{system}\n<</SYS>>\n\n{user}', keep_empty=True):
+    text = message['content'].strip()
+    if message['role'] == 'user':
+      yield [tokenizer.bos_id, *tokenizer.encode(f'[INST] {text} [/INST]')], False
+    else:
+      yield [*tokenizer.encode(f'{blank}{text} '), tokenizer.eos_id], True
+
+
+# The same in Jinja, for transformers; tokenizer_export.py puts in what is written @LIKE_THIS, and compares the ids.
+# Both raise where roles do not take turns; a system text goes into the first user text, as above.
+_START = """\
+{%- macro plain(text) %}{{ text@BREAKS }}{% endmacro %}
+{%- set system = messages[0]['content'] if messages[0]['role'] == 'system' else @NO_SYSTEM %}
+{%- set turns = messages[1:] if messages[0]['role'] == 'system' else messages %}
+{%- for message in turns %}
+{%- set text = message['content'] %}
+{%- if message['role'] != ['user', 'assistant'][loop.index0 % 2] %}
+{{- raise_exception('user and assistant must take turns') }}
+{%- endif %}
+{%- if loop.first and @HAS_SYSTEM %}{% set text = @MERGED %}{% endif %}
+"""
+_MISTRAL = (
+  _START.replace('@NO_SYSTEM', "''").replace('@HAS_SYSTEM', 'system').replace('@MERGED', "system ~ '\\n\\n' ~ text")
+  + """\
+{%- if message['role'] == 'user' %}
+{{- (bos_token if loop.first else '') ~ plain('[INST] ' ~ text ~ ' [/INST]') }}
+{%- else %}
+{{- @JOIN ~ plain(text) ~ eos_token }}
+{%- endif %}
+{%- endfor %}"""
+)
+_LLAMA2 = (
+  _START.replace('@NO_SYSTEM', 'none')
+  .replace('@HAS_SYSTEM', 'system is not none')
+  .replace('@MERGED', "'<<SYS>>\\n' ~ system ~ '\\n<</SYS>>\\n\\n' ~ text")
+  + """\
+{%- if message['role'] == 'user' %}
+{{- bos_token ~ plain('[INST] ' ~ text | trim ~ ' [/INST]') }}
+{%- else %}
+{{- @JOIN ~ plain(@BLANK ~ text | trim ~ ' ') ~ eos_token }}
+{%- endif %}
+{%- endfor %}"""
+)
+
+TEMPLATES = {
+  'mistral': Template(
+    mistral, _MISTRAL, strips=False,
+    trailing_blank='none is added; blanks at the end of an answer are kept and trained',
+  ),
+  'llama2': Template(
+    llama2, _LLAMA2, strips=True,
+    trailing_blank='answers are stripped, then one blank is added in front of EOS and trained',
+  ),
+}  # fmt: skip
