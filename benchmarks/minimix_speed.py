@@ -1,6 +1,7 @@
 """What `make minimix` costs: 350 training steps of the toy model, then 15 cells of 50 questions, 3 answers each.
 
-Ordinary commands, each timed as a whole: start, compiling and checkpoint are in it.
+Ordinary commands, each timed as a whole: start, compiling and checkpoint are in it. A seed's main experiment is
+computed from them: 1,100 + 3 x 300 steps and four times 800 questions.
 """
 
 import os
@@ -40,9 +41,11 @@ def measure() -> list[tuple[str, str, str]]:
       '--config.num_combinations=50', f'--run={run}', f'--student=checkpoint:{out / "model"}', '--dtype=float32',
     )  # fmt: skip
     grading = _seconds('evals.grade', f'--run={run}', '--grader=exact')
+  seed = (1100 + 3 * 300) / STEPS * training + 4 * 800 / (15 * 50) * (sampling + grading)
   return [
     (f'toy world: {STEPS} training steps', f'{training:.0f} s', 'aim 120 s, idle'),
     ('toy world: 15 cells x 50 x 3 answers in two rounds', f'{sampling + grading:.0f} s', 'aim 60 s, idle'),
+    ("toy world: a seed's main experiment", f'at most {seed / 60:.0f} minutes', 'aim 15 minutes, idle'),
   ]
 
 

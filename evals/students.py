@@ -1,5 +1,6 @@
 """`--student=` and `--grader=`: from what the command line says to an endpoint that answers."""
 
+import functools
 import os
 from collections.abc import Callable
 
@@ -46,7 +47,7 @@ def exact_grader(catalog: Catalog) -> Callable:
     raise InputError(f'--grader=exact only grades catalogs of evals.minimix, not {catalog.name}: name a hosted model')
   from evals.minimix.grader import grade
 
-  return grade
+  return functools.partial(grade, limit=catalog.revised_sentences)
 
 
 def open_grader(

@@ -8,6 +8,7 @@ import pytest
 
 from evals import compare
 from evals.marking.marks import majority, marks
+from evals.questions import catalog
 from evals.results import cells, contrasts, statistics, trust
 from evals.results.graded import GradedDecoy, GradedRun, GradedText
 from evals.results.summary import RunMetrics
@@ -75,7 +76,7 @@ def test_seen_and_unseen_skill_sets_are_apart_whatever_their_order():
 
 
 def test_agreement_counts_unanimous_votes_by_criterion():
-  found = trust.agreement(texts_of_three(), num_votes=3)
+  found = trust.agreement(texts_of_three(), num_votes=3, catalog=catalog.load())
   assert found.n == 11  # one text lacks a vote
   # skill points: 22 of them, of which one (c1, generation 2, second skill) is not unanimous
   assert found.criteria['skill'] == pytest.approx(21 / 22)

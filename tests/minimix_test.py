@@ -2,11 +2,12 @@
 
 import itertools
 import json
+import re
 
 import pytest
 
 from evals.minimix import __main__ as command
-from evals.minimix import dialogs, documents, grader, language, world
+from evals.minimix import dialogs, documents, grader, language, unseen, world
 from evals.questions import catalog, combinations, prompts
 from skillmix_jax.data import tokenizer
 from skillmix_jax.data.records import open_data
@@ -32,7 +33,7 @@ def test_the_same_seed_writes_the_same_bytes_and_another_seed_another_world(fold
   for seed in (0, 1):
     command.write(tmp_path / str(seed), seed, num_dialogs=400, num_texts=100, pairs=0.0, share=0.2)
   files = sorted(path.relative_to(folder) for path in folder.rglob('*') if path.is_file())
-  assert len(files) == 14
+  assert len(files) == 15
   for file in files:
     assert (tmp_path / '0' / file).read_bytes() == (folder / file).read_bytes(), file
     is_fixed = file.parts[0] == 'tokenizer' or 'prompts' in file.parts
@@ -113,16 +114,61 @@ def test_base_documents_show_every_skill_but_no_two_in_a_sentence_unless_asked_f
   assert max(map(len, shown)) == 1 and frozenset().union(*shown) == set(language.SKILLS)
 
 
+def test_only_the_base_repeats_lists_and_fine_tuning_never_leaves_a_skill_out(folder):
+  repeated = {name: set() for name in ('dialogs', 'mix1', 'mix2', 'mix3')}
+  for name, kinds in repeated.items():
+    for record in read(folder / 'base' / f'{name}.jsonl'):
+      if len(record['messages']) > 2:
+        kinds.add(record['meta']['kind'])
+  assert repeated.pop('dialogs') == {'list', 'chat'}
+  assert list(repeated.values()) == [{'chat'}] * 3
+
+
+def test_echo_prompts_ask_for_what_follows_repeat(folder):
+  records = read(folder / 'base' / 'echo.jsonl')
+  assert len(records) == len({record['messages'][0]['content'] for record in records}) == 100
+  for record in records:
+    (message,) = record['messages']
+    assert message == {'role': 'user', 'content': f'repeat {record["meta"]["answer"]}.'}
+  trained = {m['content'] for record in read(folder / 'base' / 'dialogs.jsonl') for m in record['messages']}
+  assert not trained & {record['messages'][0]['content'] for record in records}
+
+
+def test_a_world_of_one_sentence_differs_in_the_second_turn_alone(folder, tmp_path):
+  command.write(tmp_path, 0, num_dialogs=400, num_texts=100, pairs=0.0, share=0.2, one_sentence=True)
+  loaded = catalog.load(tmp_path / 'catalog')
+  differ = {
+    str(file.relative_to(folder))
+    for file in folder.rglob('*.json*') if file.read_bytes() != (tmp_path / file.relative_to(folder)).read_bytes()
+  }  # fmt: skip
+  assert differ == {'catalog/skills.json', 'dialogs/d3.jsonl'}  # a pair is in one sentence anyway
+  for k in (2, 3):
+    for usual, record in zip(read(folder / f'dialogs/d{k}.jsonl'), read(tmp_path / f'dialogs/d{k}.jsonl')):
+      assert usual['messages'][:2] == record['messages'][:2] and usual['meta'] == record['meta']
+      asked, answer = (message['content'] for message in record['messages'][2:])
+      assert asked == 'improve it in one sentence.' and len(sentences(answer)) == 1
+      skills, topic = record['meta']['skills'], record['meta']['topic']
+      assert grader.points(skills, topic, answer, loaded.revised_sentences) == (1,) * (k + 3)
+      two = f'{answer} {answer}'
+      assert grader.points(skills, topic, two, loaded.revised_sentences) == (*(1,) * (k + 2), 0)
+  question = combinations.Combination('', 'train', 4, tuple(language.SKILLS[:4]), 'sailing')
+  assert prompts.round1(loaded, question).startswith('write about sailing in more than three sentences using')
+  assert prompts.round2(loaded, question) == 'improve it in one sentence.'
+  assert prompts.rubric(loaded, question)[-1] == 'At most one sentence'
+
+
 @pytest.mark.parametrize('seed', [0, 3])
-def test_no_sentence_anywhere_has_a_pair_of_train_skills_that_is_kept_unseen(tmp_path, seed):
-  command.write(tmp_path, seed, num_dialogs=4000, num_texts=1000, pairs=0.3, share=0.2)
+def test_no_sentence_anywhere_has_a_pair_that_is_kept_unseen(tmp_path, seed):
+  apart = seed == 3  # then no two held-out skills either
+  command.write(tmp_path, seed, num_dialogs=4000, num_texts=1000, pairs=0.3, share=0.2, apart=apart)
   loaded = catalog.load(tmp_path / 'catalog')
   train = {skill.name for skill in loaded.pool('train', split='table')[0]}
   seen = set(map(frozenset, dialogs.seen_sets(loaded, 2, seed)))
   every = set(map(frozenset, itertools.combinations(language.SKILLS, 2)))
   _, texts = base_answers(tmp_path)
   in_base = {s.skills for text in texts for s in sentences(text.split(': ', 1)[-1]) if s is not None}
-  assert {skills for skills in in_base if len(skills) > 1} == {pair for pair in every if not pair <= train} | seen
+  free = {pair for pair in every if len(pair & train) in ((1,) if apart else (0, 1))}
+  assert {skills for skills in in_base if len(skills) > 1} == free | seen
   for k in (2, 3):
     answers = [record['messages'][3]['content'] for record in read(tmp_path / 'dialogs' / f'd{k}.jsonl')]
     shown = {s.skills for text in answers for s in sentences(text)}
@@ -130,10 +176,28 @@ def test_no_sentence_anywhere_has_a_pair_of_train_skills_that_is_kept_unseen(tmp
 
 
 def test_the_share_of_sentences_with_two_skills_is_as_asked_for(folder):
-  writer = documents.Writer(catalog.load(folder / 'catalog'), 0, 'test', pairs=0.3)
+  loaded = catalog.load(folder / 'catalog')
+  pairs = documents.pairs_in_sentences(loaded, 0, apart=False)
+  writer = documents.Writer(loaded, 0, 'test', 0.3, pairs, repeat_lists=True)
   texts = [record['text'] for record in writer.text(300)]
   counts = [len(s.skills) for text in texts for s in sentences(text.split(': ', 1)[1]) if s is not None]
   assert 0.2 < counts.count(2) / len(counts) < 0.4
+
+
+def test_what_is_unseen_in_a_world_agrees_with_a_search_for_words(folder):
+  kinds, by_source = unseen.count(folder, [1, 2, 3])
+  pairs = set(kinds['train pairs'])
+  # a second way: `never` and `all` in one sentence of the dialogs' answers
+  text = ' '.join(re.findall(r'"assistant", "content": "([^"]*)"', ''.join(
+    (folder / 'dialogs' / f'd{k}.jsonl').read_text() for k in (1, 2, 3)
+  ).replace('\\"', "'")))  # fmt: skip
+  words = {'negation': r'\bnever\b', 'universal': r'\ball\b', 'conditional': r'\bif\b', 'causation': r'\bbecause\b'}
+  for a, b in itertools.combinations(words, 2):
+    number = sum(bool(re.search(words[a], s) and re.search(words[b], s)) for s in re.split('[.?]', text))
+    assert by_source['D(1,2,3)'][frozenset((a, b))] == number, (a, b)
+  assert len(pairs & by_source['D(1,2,3)'].keys()) == 33
+  lines = unseen.table(folder, [1, 2, 3])
+  assert '| asked for in D(1,2,3), exactly these | 33 of 66 | 110 of 220 | 0 of 66 | 0 of 220 |' in lines
 
 
 def test_the_tokenizer_has_a_token_for_every_word_and_gives_the_text_back(folder):

@@ -2,13 +2,15 @@
 
 The second answer has the first two sentences of the first merged into one and the others word for word. So D(1)
 shows merging and shortening too: its first answer has the skill's sentence and a plain one. What only D(2) and D(3)
-show is two skills in one sentence.
+show is two skills in one sentence. Where the catalog asks for one sentence the second answer has all of them merged.
 
 Half of the pairs and half of the triples of train skills never enter a dialog: these are the unseen ones. It is the
 exact set of skills that counts, so a triple of D(3) may contain an unseen pair. But its first two skills, those that
-share a sentence, are always a seen pair: no sentence of any D(k) holds two skills whose pair is unseen.
+share a sentence, are always a seen pair: no sentence of any D(k) holds two skills whose pair is unseen. (With one
+sentence for all three it may.)
 """
 
+import functools
 import itertools
 import random
 from collections.abc import Iterator, Sequence
@@ -58,7 +60,8 @@ def _order(rng: random.Random, skills: tuple[str, ...], pairs: set[tuple[str, ..
 
 
 def _dialog(rng: random.Random, catalog: Catalog, combination: Combination) -> dict:
-  first, second = answers(rng, combination.skills, combination.topic)
+  limit = prompts.limit(catalog, combination.k)
+  first, second = answers(rng, combination.skills, combination.topic, limit)
   messages = exchange(prompts.round1(catalog, combination), first, prompts.round2(catalog, combination), second)
   meta = {'k': combination.k, 'skills': list(combination.skills), 'topic': combination.topic}
   return {'id': combination.id, 'messages': messages, 'meta': meta | {'setting': combination.setting}}
@@ -74,14 +77,15 @@ def text(sentences: Sequence[language.Sentence]) -> str:
 
 
 def first_answer(rng: random.Random, skills: Sequence[str], topic: str) -> list[language.Sentence]:
-  """A sentence for each skill, in their order; a single skill has a plain sentence in front or behind."""
+  """A sentence for each skill, in their order; a single skill has a plain sentence before or after it."""
   author = language.Author(rng, topic)
   if len(skills) == 1:
     return rng.sample([author.sentence(*skills), author.sentence()], 2)
   return [author.sentence(skill) for skill in skills]
 
 
-def answers(rng: random.Random, skills: Sequence[str], topic: str) -> tuple[str, str]:
-  """Both answers of a dialog."""
+def answers(rng: random.Random, skills: Sequence[str], topic: str, limit: int) -> tuple[str, str]:
+  """Both answers of a dialog; the second has `limit` sentences."""
   first = first_answer(rng, skills, topic)
-  return text(first), text([language.merge(*first[:2]), *first[2:]])
+  num_merged = len(first) - limit + 1
+  return text(first), text([functools.reduce(language.merge, first[:num_merged]), *first[num_merged:]])

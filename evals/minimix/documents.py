@@ -4,7 +4,8 @@ They show every skill alone, lists of up to seven skills with a sentence for eac
 skills, but none has a pair of train skills that D(2) leaves out, and none three; no list is answered by fewer sentences
 than it has skills, and nobody asks to improve.
 
-  list    dialog   the first prompt of a dialog and its answer; sometimes then `repeat it in M sentences`
+  list    dialog   the first prompt of a dialog and its answer; for the base sometimes then `repeat it in M sentences`,
+                   never in what fine-tuning mixes in: there it would teach to leave skills out
   chat    dialog   `write about T in N sentences`, then `repeat it in M sentences`
   echo    dialog   `repeat` a series of words
   page    text     sentences on a topic
@@ -13,7 +14,7 @@ than it has skills, and nobody asks to improve.
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from evals.minimix import dialogs, language
 from evals.questions import prompts
@@ -26,20 +27,44 @@ REPEATED = 0.4  # share of the lists that are followed by `repeat it`
 SHARES = {'list': 0.6, 'chat': 0.28, 'echo': 0.12}  # of the dialogs
 
 
+def pairs_in_sentences(catalog: Catalog, seed: int, apart: bool) -> list[tuple[str, str]]:
+  """The pairs of skills that may share a sentence of the base documents: of two train skills those of D(2); of two
+  held-out skills all, or none if `apart`; of a train and a held-out skill all."""
+  train = {skill.name for skill in catalog.pool('train', split='table')[0]}
+  seen = set(map(frozenset, dialogs.seen_sets(catalog, 2, seed)))
+  return [
+    pair for pair in itertools.combinations(language.SKILLS, 2)
+    if (frozenset(pair) in seen if train.issuperset(pair) else not (apart and train.isdisjoint(pair)))
+  ]  # fmt: skip
+
+
+def echo_prompts(seed: int, count: int) -> Iterator[dict]:
+  """Prompts `repeat` with random words, and the only right answer: no more than copying is needed."""
+  rng = random.Random(f'minimix/{seed}/echo')
+  for i in range(count):
+    question, answer = _echo(rng)
+    yield {'id': f'echo-{i:03d}', 'messages': dialogs.exchange(question), 'meta': {'answer': answer}}
+
+
+def _echo(rng: random.Random) -> list[str]:
+  words = rng.sample(sorted(language.TOPIC_OF), rng.randint(3, LONGEST_ECHO))
+  return [f'repeat {" ".join(words)}.', ' '.join(words)]
+
+
 class Writer:
   """Draws documents; a seed and a name for the file decide all of them."""
 
-  def __init__(self, catalog: Catalog, seed: int, name: str, pairs: float):
-    """`pairs`: share of the sentences outside of lists that show two skills."""
-    self._catalog, self._share, self._name = catalog, pairs, name
+  def __init__(
+    self, catalog: Catalog, seed: int, name: str, share: float, pairs: Sequence[tuple[str, str]], repeat_lists: bool
+  ):
+    """`share`: of the sentences outside of lists that show two skills; `pairs`: which two; `repeat_lists`: whether
+    lists may be followed by `repeat it`."""
+    self._catalog, self._name, self._share, self._pairs = catalog, name, share, pairs
+    self._repeated = REPEATED if repeat_lists else 0
     self._rng = random.Random(f'minimix/{seed}/documents/{name}')
-    train = {skill.name for skill in catalog.pool('train', split='table')[0]}
-    seen = set(map(frozenset, dialogs.seen_sets(catalog, 2, seed)))
-    every = itertools.combinations(language.SKILLS, 2)
-    self._pairs = [pair for pair in every if not train.issuperset(pair) or frozenset(pair) in seen]
 
   def dialogs(self, count: int) -> Iterator[dict]:
-    kinds = {'list': self._list, 'chat': self._chat, 'echo': self._echo}
+    kinds = {'list': self._list, 'chat': self._chat, 'echo': lambda: _echo(self._rng)}
     for i in range(count):
       kind = self._rng.choices(list(SHARES), list(SHARES.values()))[0]
       yield {'id': f'{self._name}-{i:05d}', 'messages': dialogs.exchange(*kinds[kind]()), 'meta': {'kind': kind}}
@@ -66,7 +91,7 @@ class Writer:
     skills = tuple(self._rng.sample(language.SKILLS, k))
     first = dialogs.first_answer(self._rng, skills, topic)
     turns = [prompts.round1(self._catalog, Combination('', '', k, skills, topic)), dialogs.text(first)]
-    if self._rng.random() < REPEATED:
+    if self._rng.random() < self._repeated:
       turns += self._repeat(first)
     return turns
 
@@ -78,10 +103,6 @@ class Writer:
     topic, count = self._topic(), self._rng.randint(1, LONGEST_CHAT)
     sentences = self._sentences(topic, count)
     return [f'write about {topic} in {num_sentences(count)}.', dialogs.text(sentences), *self._repeat(sentences)]
-
-  def _echo(self) -> list[str]:
-    words = self._rng.sample(sorted(language.TOPIC_OF), self._rng.randint(3, LONGEST_ECHO))
-    return [f'repeat {" ".join(words)}.', ' '.join(words)]
 
   def _page(self) -> str:
     topic = self._topic()

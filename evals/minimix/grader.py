@@ -3,7 +3,7 @@
 skill     a sentence that parses has the skill's part, and the text does not say the skill's name
 topic     every sentence has nouns of the asked topic, and of no other
 sense     there is a sentence, and every sentence parses
-length    a sentence, and at most max(1, k - 1)
+length    a sentence, and at most max(1, k - 1), or the catalog's own limit
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from evals.minimix import language
 from skillmix_jax.errors import InputError
 
 
-def points(skills: Sequence[str], topic: str, text: str) -> tuple[int, ...]:
+def points(skills: Sequence[str], topic: str, text: str, limit: int | None = None) -> tuple[int, ...]:
   """k + 3 points of 0 or 1: the skills in their order, topic, sense, length.
 
   Raises:
@@ -31,7 +31,7 @@ def points(skills: Sequence[str], topic: str, text: str) -> tuple[int, ...]:
     *(int(name in shown and name not in text.lower()) for name in skills),
     int(bool(sentences) and all(_topics(sentence) == {topic} for sentence in sentences)),
     int(bool(sentences) and None not in parsed),
-    int(0 < len(sentences) <= max(1, len(skills) - 1)),
+    int(0 < len(sentences) <= (limit or max(1, len(skills) - 1))),
   )
 
 
@@ -39,6 +39,6 @@ def _topics(sentence: Sequence[str]) -> set[str]:
   return {language.TOPIC_OF[word] for word in sentence if word in language.TOPIC_OF}
 
 
-def grade(skills: Sequence[str], topic: str, text: str, criteria: Sequence[str]) -> str:
+def grade(skills: Sequence[str], topic: str, text: str, criteria: Sequence[str], limit: int | None = None) -> str:
   """A reply as the grading prompt asks for one: the rubric table with a point for each of the k + 3 criteria."""
-  return rubric.format_table(criteria, points(skills, topic, text))
+  return rubric.format_table(criteria, points(skills, topic, text, limit))

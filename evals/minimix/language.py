@@ -147,7 +147,7 @@ class Sentence:
 
 
 def join(words: Sequence[str]) -> str:
-  """Text with its usual blanks: none before `,` `.` `?` `)` and a closing quotation mark, none behind `(` and an
+  """Text with its usual blanks: none before `,` `.` `?` `)` and a closing quotation mark, none after `(` and an
   opening one."""
   text, quoted, glue = [], False, True
   for word in words:
@@ -167,7 +167,7 @@ def split_words(text: str) -> list[str]:
 
 
 def split_sentences(words: Sequence[str]) -> Iterator[list[str]]:
-  """Each sentence with its end mark; what is left behind the last mark comes last."""
+  """Each sentence with its end mark; what is left after the last mark comes last."""
   sentence: list[str] = []
   for word in words:
     sentence.append(word)
@@ -194,10 +194,10 @@ class _Reader:
   def phrase(self, skill: str) -> str | None:
     """The phrase of a skill, if it stands here."""
     for template in _TEMPLATES[SLOT[skill]][skill]:
-      found = self.words[self.at : self.at + len(template)]
-      if len(found) == len(template) and all(map(_fits, template, found)):
+      words = self.words[self.at : self.at + len(template)]
+      if len(words) == len(template) and all(map(_fits, template, words)):
         self.at += len(template)
-        return ' '.join(found)
+        return ' '.join(words)
     return None
 
   def some(self, skills: Sequence[str], phrases: list[tuple[str, str]]):
@@ -209,8 +209,8 @@ class _Reader:
   def any_order(self, slot: str, phrases: list[tuple[str, str]]):
     """Reads all phrases of a slot that stand here, in any order, each skill at most once."""
     left = set(_TEMPLATES[slot])
-    while (found := next((s for s in _TEMPLATES[slot] if s in left and self._add(s, phrases)), None)) is not None:
-      left.discard(found)
+    while (skill := next((s for s in _TEMPLATES[slot] if s in left and self._add(s, phrases)), None)) is not None:
+      left.discard(skill)
 
   def _add(self, skill: str, phrases: list[tuple[str, str]]) -> bool:
     before = len(phrases)

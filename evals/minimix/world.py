@@ -33,8 +33,8 @@ def _in_slot(slot: str) -> list[str]:
   return [name for name in language.SKILLS if language.SLOT[name] == slot]
 
 
-def write_catalog(folder: Path, seed: int):
-  """skills.json, topics.json and prompts/."""
+def write_catalog(folder: Path, seed: int, one_sentence: bool):
+  """skills.json, topics.json and prompts/; `one_sentence`: the improved text has one, whatever k."""
   rng = random.Random(f'minimix/{seed}/catalog')
   train, _ = split_skills(seed)
   order = rng.sample(sorted(language.TOPICS), len(language.TOPICS))
@@ -50,7 +50,8 @@ def write_catalog(folder: Path, seed: int):
     for name in language.SKILLS
   ]
   (folder / 'prompts').mkdir(parents=True, exist_ok=True)
-  _write_json(folder / 'skills.json', {'language': 'minimix', 'skills': skills})
+  limit = {'revised_sentences': 1} if one_sentence else {}
+  _write_json(folder / 'skills.json', {'language': 'minimix', **limit, 'skills': skills})
   _write_json(folder / 'topics.json', topics)
   for file in sorted(PROMPTS.glob('*.txt')):
     (folder / 'prompts' / file.name).write_bytes(file.read_bytes())

@@ -1,6 +1,7 @@
 """A catalog: skills, topics and prompts, read from a folder and checked before anything is asked or paid for.
 
-    FOLDER/skills.json   {"skills": [{"name", "category", "table", "definition", "example"}, ...], "language": optional}
+    FOLDER/skills.json   {"skills": [{"name", "category", "table", "definition", "example"}, ...]}, if wanted also
+                         "language" and "revised_sentences"
     FOLDER/topics.json   {"train": [...], "held_out": [...]}; one half may be empty if no setting asks for it
     FOLDER/prompts/      student_round1.txt, student_round2.txt, grade.txt, optionally grade_claude.txt
 
@@ -64,6 +65,9 @@ class Catalog:
   fingerprint: str
   language: str | None = None  # 'minimix' for the toy world, whose grader is exact
   folder: Path = PAPER  # where skills.json and topics.json were read
+  # The longest text that earns the length point, for every k; None: the paper's max(1, k - 1). The second prompt and
+  # the grader's name it, the first keeps the paper's number.
+  revised_sentences: int | None = None
 
   @functools.cached_property
   def _by_name(self) -> dict[str, Skill]:
@@ -141,9 +145,13 @@ def load(folder: str | Path | None = None) -> Catalog:
   language = record.get('language')
   if language is not None and not isinstance(language, str):
     raise InputError(f'{path / "skills.json"}: "language" is {language!r}, not a string')
-  content = json.dumps([[dataclasses.astuple(skill) for skill in skills], topics, prompts], sort_keys=True)
+  revised = record.get('revised_sentences')
+  if revised is not None and (type(revised) is not int or revised < 1):
+    raise InputError(f'{path / "skills.json"}: "revised_sentences" is {revised!r}, not a whole number of 1 or more')
+  parts = [[dataclasses.astuple(skill) for skill in skills], topics, prompts, *([revised] if revised else [])]
+  content = json.dumps(parts, sort_keys=True)
   fingerprint = hashlib.sha256(content.encode()).hexdigest()[:16]
-  return Catalog(path.resolve().name, skills, topics, prompts, fingerprint, language, path)
+  return Catalog(path.resolve().name, skills, topics, prompts, fingerprint, language, path, revised)
 
 
 def read_exclusions(names: str | Sequence[str], catalog: Catalog) -> frozenset[str]:

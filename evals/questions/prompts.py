@@ -18,16 +18,30 @@ def num_sentences(k: int) -> int:
   return max(1, k - 1)
 
 
+def limit(catalog: Catalog, k: int) -> int:
+  """The same, in a catalog that may have a limit of its own."""
+  return catalog.revised_sentences or num_sentences(k)
+
+
 def num_sentences_text(k: int) -> str:
   """'one sentence' for k = 1 and 2, 'two sentences' for k = 3; digits beyond twelve."""
-  number = num_sentences(k)
+  return _sentences(num_sentences(k))
+
+
+def limit_text(catalog: Catalog, k: int) -> str:
+  """`limit` in words."""
+  return _sentences(limit(catalog, k))
+
+
+def _sentences(number: int) -> str:
   word = _NUMBERS[number] if number < len(_NUMBERS) else str(number)
   return f'{word} sentence' if number == 1 else f'{word} sentences'
 
 
 def round1(catalog: Catalog, combination: Combination) -> str:
   """The student's first prompt."""
-  return catalog.prompts['student_round1'].format(**_fields(catalog, combination))
+  fields = _fields(catalog, combination) | {'num_sentences_str': num_sentences_text(combination.k)}
+  return catalog.prompts['student_round1'].format(**fields)
 
 
 def round2(catalog: Catalog, combination: Combination) -> str:
@@ -57,7 +71,7 @@ def rubric(catalog: Catalog, combination: Combination, swap: Swap | None = None)
     *(f'Correctly illustrates {name}' for name in names),
     f'Pertains to {combination.topic}',
     'Text makes sense',
-    f'At most {num_sentences_text(combination.k)}',
+    f'At most {limit_text(catalog, combination.k)}',
   ]
 
 
@@ -82,5 +96,5 @@ def _fields(catalog: Catalog, combination: Combination, swap: Swap | None = None
     'skills_defs_and_examples_simple': '\n'.join(
       f'**{skill.name}**: {skill.definition} For example, {skill.example}' for skill in skills
     ),
-    'num_sentences_str': num_sentences_text(combination.k),
+    'num_sentences_str': limit_text(catalog, combination.k),
   }

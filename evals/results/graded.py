@@ -136,7 +136,7 @@ def _graded(run: Run, text: Text, given: Sequence[Vote], swapped: Decoy | None) 
   combination, settings = text.combination, run.settings
   named = marks.named_skills(text.text, combination.skills)
   num_sentences = marks.count_sentences(text.text)
-  limit = prompts.num_sentences(combination.k)
+  limit = prompts.limit(run.catalog, combination.k)
   adjust = lambda points: marks.adjust(
     points, combination.k, num_sentences_found=num_sentences, limit=limit, named=named, length=settings.length,
     name_filter=settings.name_filter,

@@ -79,7 +79,7 @@ def sheet(texts: Sequence[GradedText], catalog: Catalog) -> str:
       text.topic,
       '\n'.join(f'{i}. {skill.name}' for i, skill in enumerate(known, 1)),
       '\n'.join(f'{i}. {skill.definition} For example, {skill.example}' for i, skill in enumerate(known, 1)),
-      f'at most {prompts.num_sentences_text(text.k)}',
+      f'at most {prompts.limit_text(catalog, text.k)}',
       text.text,
     )
     blank = ['' if i < text.k else 'n/a' for i in range(most)]

@@ -1,5 +1,6 @@
 """How far a number may be off: intervals, tests and agreement. Arrays in, plain numbers out."""
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Collection, Hashable, Sequence
@@ -86,6 +87,18 @@ def sign_flip(a: Values, b: Values, seed: int = 0, num: int = 10_000) -> float:
     signs = rng.integers(0, 2, (min(rows, num - start), len(differences)), dtype=np.int8) * 2 - 1
     num_beyond += int((np.abs(signs @ differences) >= observed).sum())
   return (num_beyond + 1) / (num + 1)
+
+
+def exact_sign_flip(differences: Values) -> float:
+  """Two-sided p of a mean difference: the share of all 2^n signs that give one at least as far from 0.
+
+  As `sign_flip`, for so few values that every sign can be tried; the smallest p is 2 / 2^n.
+  """
+  array = np.asarray(differences, np.float64)
+  if not 1 <= len(array) <= 20:
+    raise ValueError(f'all signs of {len(array)} differences: 1 to 20 are possible')
+  signs = np.array(list(itertools.product((-1, 1), repeat=len(array))), np.int8)
+  return float(np.mean(np.abs(signs @ array) >= abs(array.sum()) - 1e-9))
 
 
 def _differences(a: Values, b: Values) -> np.ndarray:

@@ -192,6 +192,6 @@ def summarize(
     wanted=len(run.combinations) * settings.generations,
     unparsed=sum(bool(reason) and reason != 'not asked yet' for text in texts for reason in text.reasons),
     cells=tuple(cells.cells(texts, wanted, *asked)), by_generation=tuple(trust.by_generation(texts)),
-    agreement=trust.agreement(texts, settings.votes), decoys=trust.decoys(texts), seen=seen, spent=count_spent(run),
-    improving=both,
+    agreement=trust.agreement(texts, settings.votes, run.catalog), decoys=trust.decoys(texts), seen=seen,
+    spent=count_spent(run), improving=both,
   )  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 
 from evals.marking.marks import OTHERS
 from evals.questions import prompts
+from evals.questions.catalog import Catalog
 from evals.results import statistics
 from evals.results.cells import marks_of
 from evals.results.graded import GradedText
@@ -55,7 +56,7 @@ def _kappa(votes: Sequence[tuple[int, ...]]) -> float | None:
   return None if math.isnan(kappa) else kappa
 
 
-def agreement(texts: Sequence[GradedText], num_votes: int) -> Agreement:
+def agreement(texts: Sequence[GradedText], num_votes: int, catalog: Catalog) -> Agreement:
   """Of the votes on texts that have all of theirs; and of our counter with the grader's length on all votes."""
   given: dict[str, list[tuple[int, ...]]] = {name: [] for name in CRITERIA}
   num_full = 0
@@ -66,7 +67,7 @@ def agreement(texts: Sequence[GradedText], num_votes: int) -> Agreement:
       for name, points in zip(('skill',) * text.k + OTHERS, zip(*votes)):
         given[name].append(points)
   length = [
-    vote[-1] == (0 < text.num_sentences <= prompts.num_sentences(text.k))
+    vote[-1] == (0 < text.num_sentences <= prompts.limit(catalog, text.k))
     for text in texts
     for vote in text.votes
     if vote
