@@ -13,7 +13,7 @@ def write_text(path: Path, text: str):
 
 
 def write_pieces(path: Path, pieces: Iterable[str]):
-  """Writes a text in the same way that need not be in memory as a whole; a pipe or a device is written to, not replaced."""
+  """Writes in the same way a text that need not fit in memory; a pipe or a device is written to, not replaced."""
   is_file = path.is_file() or not path.exists()
   temporary = Path(f'{path}.partial')
   try:
