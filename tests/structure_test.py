@@ -102,3 +102,10 @@ def test_a_room_never_imports(room, never):
 def test_orbax_is_touched_by_two_files():
   users = {name for name in MODULES if 'from orbax' in MODULES[name].read_text()}
   assert users == {'skillmix_jax.checkpoint', 'skillmix_jax.restoring'}
+
+
+def test_every_module_has_a_room_in_the_table():
+  page = (ROOT / 'docs' / 'design' / 'house.md').read_text().split('## One place each')[0]
+  paths = [path for path in MODULES.values() if path.name != '__init__.py']
+  missing = [path for path in paths if f'`{path.name}`' not in page and f'`{path.parent.name}/`' not in page]
+  assert len(paths) > 100 and not missing

@@ -1,6 +1,6 @@
 """From graded texts to cells: the paper's metrics for each setting and k, with intervals.
 
-A new metric is a field of `Marks` (evals/marking/marks.py) and a line of METRICS.
+A new metric is a field of `Marks` and `Best` (evals/marking/marks.py) and a line of METRICS.
 """
 
 import dataclasses
