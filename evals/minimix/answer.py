@@ -35,8 +35,8 @@ def sentences(rows: Sequence[Row]) -> str:
   full, single = (', '.join(of(arm, 'train', k) for k in (3, 4, 5)) for arm in ('D123', 'D1'))
   text = (
     'In a toy world whose grader is never wrong, a small model that is fine-tuned on texts with one, two and three '
-    f'skills, D(1,2,3), earns full marks for {full} of the questions with three, four and five training skills, in sets '
-    f'that no dialog asks for; fine-tuned on single skills, D(1), the same base earns {single}. '
+    f'skills, D(1,2,3), earns full marks for {full} of the questions with three, four and five training skills, in '
+    f'sets that no dialog asks for; fine-tuned on single skills, D(1), the same base earns {single}. '
     'On triples no two of whose skills share a sentence of anything that the model has read, it is '
     f'{of("D123", "no_pair_seen", 3)} against {of("D1", "no_pair_seen", 3)}. '
     f'Pairs alone, D(1,2), give {of("D12", "train", 3)} with three and {of("D12", "train", 4)} with four skills. '
