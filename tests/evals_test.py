@@ -214,9 +214,10 @@ def test_unreadable_votes_are_asked_again_then_missing(tmp_path):
   config = [*CONFIG, '--config.generations=1', '--config.num_combinations=4']
   with Server(reply=broken) as server:
     run('evals.sample', *config, f'--run={path}', '--student=openai:fake-1', url=server.base_url)
-    run('evals.grade', f'--run={path}', '--grader=openai:fake-1', '--concurrency=1', url=server.base_url)
+    grade = ['evals.grade', f'--run={path}', '--grader=openai:fake-1']
+    run(*grade, '--concurrency=1', url=server.base_url, code=1)  # most votes are missing
     paid = server.num_paid
-    run('evals.grade', f'--run={path}', '--grader=openai:fake-1', url=server.base_url)
+    run(*grade, url=server.base_url, code=1)
     assert server.num_paid == paid, 'a vote that is missing is settled'
   out = run('evals.report', f'--runs={path}')
   found = json.loads((path / 'metrics.json').read_text())

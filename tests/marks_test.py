@@ -79,6 +79,13 @@ SENTENCES = {
 
 
 @pytest.mark.parametrize('text', SENTENCES, ids=lambda text: text[:40])
+@pytest.mark.parametrize('text', ['... ', 'e.g. ', 'a b... ', 'Mr. ', '"… ', '1. ', '(A. '])
+def test_a_text_of_a_hundred_thousand_letters_is_counted_as_its_parts_are(text):
+  """Which would take minutes if each end of a sentence looked at the whole text."""
+  short = [count_sentences(text * times) for times in (10, 20)]
+  assert count_sentences(text * 100_000) == short[1] + (short[1] - short[0]) * 9_998
+
+
 def test_sentences(text):
   assert count_sentences(text) == SENTENCES[text]
 

@@ -83,7 +83,7 @@ def read(
     )
   except Exception:  # whatever is wrong with it, it may have been paid for, and is kept
     # In full: half a key would not be found when the key is taken out, which happens before the text is cut.
-    # Empty 'choices' are a failure of the server's, which passes; what else has a 'usage' is a shape that we do not know.
+    # Empty 'choices' are a failure that passes; whatever else has a 'usage' is of a shape that we do not know.
     usage = count(body.get('usage')) if isinstance(body, dict) and body.get('choices', True) else {}
     raise Useless(hide(content.decode(errors='replace')), usage) from None
 

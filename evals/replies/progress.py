@@ -53,7 +53,7 @@ class Wave:
     self._out += usage.get('completion_tokens', 0)
     if self._bar is not None:
       self._bar.update(self._bar.task_ids[0], completed=self._done, description=self._spent())
-    elif time.perf_counter() - self._logged > LOG_EVERY or self._done == ENOUGH < self._total:
+    elif time.perf_counter() - self._logged > LOG_EVERY or (self._prices and self._done == ENOUGH < self._total):
       self._logged = time.perf_counter()
       rate = self._done / (self._logged - self._began)
       left = (self._total - self._done) / rate
