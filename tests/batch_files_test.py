@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from batches import Vendor, asked, failure, put, result
-from collecting import requests
 from evals_test import CONFIG, ledger, reply, run
-from fake_openai import Server, text_of
+from helpers.batches import Vendor, asked, failure, put, result
+from helpers.collecting import requests
+from helpers.fake_openai import Server, text_of
 
 from evals import students
 from evals.replies import batch_files

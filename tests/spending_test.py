@@ -6,8 +6,9 @@ import json
 import time
 
 import pytest
-from collecting import requests
-from fake_openai import Server, text_of
+from helpers import fake_openai
+from helpers.collecting import online, requests
+from helpers.fake_openai import Server, text_of
 
 from evals import graders, students
 from evals.marking import rubric
@@ -32,10 +33,6 @@ def planted_keys(monkeypatch):
   monkeypatch.delenv('OPENAI_BASE_URL', raising=False)
   for name in VARIABLES:
     monkeypatch.setenv(name, f'{KEY}-{name}')
-
-
-def online(server, **options) -> Online:
-  return Online('fake-1', base_url=server.base_url, **({'concurrency': 1, 'timeout': 5} | options))
 
 
 def rows_in(folder):
@@ -172,7 +169,7 @@ def test_what_a_server_asks_to_wait_is_read():
 
 
 def test_who_asks_to_wait_for_an_hour_is_not_asked_again(tmp_path, monkeypatch):
-  monkeypatch.setitem(__import__('fake_openai').ERRORS, '429-after', (429, 'x', 'slow down', 'Retry-After: 3600\r\n'))
+  monkeypatch.setitem(fake_openai.ERRORS, '429-after', (429, 'x', 'slow down', 'Retry-After: 3600\r\n'))
   with Server(faults=['429-after']) as server:
     with pytest.raises(Stopped, match=r'asks to wait for 3,600 s'):
       collect(Ledger(tmp_path), 'x', requests(5), online(server))

@@ -20,11 +20,12 @@ class Useless(Exception):
   Attributes:
     body: as it came, without the key.
     usage: what it says that it cost; empty: nothing.
+    times: how often it came.
   """
 
   def __init__(self, body: str, usage: dict[str, Any]):
     super().__init__(f'a reply with status 200 and no completion: {body}')
-    self.body, self.usage = body, usage
+    self.body, self.usage, self.times = body, usage, 1
 
 
 def now() -> str:

@@ -64,7 +64,8 @@ def explain(
   url = address.shown
   if isinstance(error, Useless):
     kept = 'it is in replies/unread/: ' if error.usage.get('completion_tokens') else ''
-    return redaction.one_line(f'{kept}{error}'), None
+    often = f'{error.times} times ' if error.times > 1 else ''
+    return redaction.one_line(f'{kept}{often}{error}'), None
   if isinstance(error, openai.APITimeoutError):
     times = max(1, patience.num_late)
     return (

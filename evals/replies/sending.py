@@ -125,6 +125,7 @@ class Sending:
         return reply
       except Useless as error:
         usage, useless = error.usage, error
+        useless.times = attempt + 1
         self._on_reply(request, Reply('', UNREAD, '', {}, '', 0.0, '', raw=error.body))
         self._patience[task].reason = 'status 200 without a completion'
         if (error.usage or {}).get('completion_tokens'):

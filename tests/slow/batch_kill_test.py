@@ -7,9 +7,9 @@ import subprocess
 import sys
 import time
 
-from batches import Vendor
 from evals_test import ledger, run
 from evals_test import reply as answer
+from helpers.batches import Vendor
 
 KILLS = 50
 

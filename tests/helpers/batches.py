@@ -4,7 +4,7 @@ import json
 import random
 from pathlib import Path
 
-from fake_openai import SERVED, usage_of
+from helpers.fake_openai import SERVED, usage_of
 
 
 def result(line: dict, reply, number: int = 0) -> dict:
