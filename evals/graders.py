@@ -120,14 +120,14 @@ def price(model: str, tier: str = '', url: str | None = None) -> tuple[float, fl
 
 
 def vendor(url: str) -> Vendor | None:
-  """Whose address it is; None: nobody's whom we know."""
+  """Returns whose address it is; None: nobody's whom we know."""
   host = urlsplit(url).hostname or ''
   ours = (vendor for vendor in VENDORS.values() if any(f'.{host}'.endswith(f'.{end}') for end in vendor.hosts))
   return next(ours, None)
 
 
 def is_local(host: str) -> bool:
-  """Whether a host name or address is this machine."""
+  """Says whether a host name or address is this machine."""
   try:
     address = ipaddress.ip_address(host)
   except ValueError:

@@ -41,8 +41,10 @@ class Access:
 
 
 def define_flags(params: str):
-  """The flags that all commands share which ask hosted models; `params` is the name of that for body parameters."""
-  flags.DEFINE_string('base_url', None, "of an OpenAI-compatible server; default $OPENAI_BASE_URL, else the vendor's")
+  """Defines the flags of all commands that ask hosted models; `params` is the name of that for body parameters."""
+  flags.DEFINE_string(
+    'base_url', None, "address of an OpenAI-compatible server; default $OPENAI_BASE_URL, else the vendor's"
+  )
   flags.DEFINE_boolean('allow_http', False, 'also a --base_url on another machine without https')
   flags.DEFINE_integer('concurrency', 64, 'requests in flight', lower_bound=1)
   flags.DEFINE_float('timeout', TIMEOUT, 'seconds for an answer; then it is asked again with twice as many, and again')
@@ -56,7 +58,7 @@ def define_flags(params: str):
 
 
 def access(params: str) -> Access:
-  """What these flags say; raises InputError for body parameters that cannot be read."""
+  """Reads these flags; raises InputError for body parameters that cannot be read."""
   names = [field.name for field in dataclasses.fields(Access) if field.name != 'params']
   values: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
   return Access(**values, params=parameters.parse(str(flags.FLAGS[params].value or ''), params))
@@ -123,5 +125,5 @@ def open_grader(name: str, catalog: Catalog, access: Access) -> endpoints.Endpoi
 
 
 def is_hosted(endpoint: endpoints.Endpoint) -> bool:
-  """Whether its replies are made by a model that somebody else runs."""
+  """Says whether its replies are made by a model that somebody else runs."""
   return isinstance(endpoint, (endpoints.Online, BatchFiles))

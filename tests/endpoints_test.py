@@ -166,7 +166,7 @@ def test_wrong_names_addresses_and_missing_keys_are_said(tmp_path, monkeypatch):
     with pytest.raises(InputError, match='is not a URL'):
       Online('m', base_url=url)
   monkeypatch.setenv('OPENAI_API_KEY', 'sk-…')
-  with pytest.raises(InputError, match='OPENAI_API_KEY holds letters'):
+  with pytest.raises(InputError, match='OPENAI_API_KEY contains non-ASCII characters'):
     Online('gpt')
   with pytest.raises(InputError, match='concurrency=0'):
     Online('m', base_url='http://localhost', concurrency=0)

@@ -33,17 +33,17 @@ class Address:
 
   @property
   def is_openai(self) -> bool:
-    """Whether OpenAI's models answer there, which refuse `max_tokens`."""
+    """Says whether OpenAI's models answer there, which refuse `max_tokens`."""
     return self.vendor in (graders.VENDORS['openai'], graders.VENDORS['azure'])
 
   @property
   def headers(self) -> dict[str, str]:
-    """Besides the SDK's: Azure wants its key under another name."""
+    """Returns headers besides the SDK's: Azure wants its key under another name."""
     return {'api-key': self.key} if self.vendor is graders.VENDORS['azure'] and self.key else {}
 
 
 def resolve(base_url: str | None, usual_url: str | None = None, allow_http: bool = False) -> Address:
-  """The address that is asked.
+  """Returns the address that is asked.
 
   $OPENAI_API_KEY goes to OpenAI, and to the server that the user named; a vendor gets the key in its own variable.
 
@@ -77,5 +77,5 @@ def resolve(base_url: str | None, usual_url: str | None = None, allow_http: bool
 def _key(variable: str) -> str:
   key = os.environ.get(variable, '').strip()
   if not key.isascii():
-    raise InputError(f'{variable} holds letters that no key has: copy it again')
+    raise InputError(f'{variable} contains non-ASCII characters, which no key has: copy it again')
   return key

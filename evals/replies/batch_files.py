@@ -106,7 +106,7 @@ class BatchFiles:
     return key(request.slot, self.model, self.params, request.messages)
 
   def _lines(self) -> Iterator[tuple[str, int, dict]]:
-    """(key, number of the try, the line) of all requests and results; a line that is neither is said once a file."""
+    """Yields (key, number of the try, the line) of all requests and results; a line that is neither is said once a file."""
     for path in sorted(self._folder.glob('*.jsonl')):
       num_odd = 0
       with path.open('rb') as file:
@@ -141,7 +141,7 @@ class BatchFiles:
     return f'its result is an error ({status}): {said}', is_final
 
   def _read(self, body: Any) -> Reply:
-    """The reply in a result, at the time when it was made: so it is the same row whoever takes it up."""
+    """Reads the reply in a result, at the time when it was made: so it is the same row whoever takes it up."""
     created = body.get('created') if isinstance(body, dict) else None
     content = json.dumps(body).encode()
     time = completions.at(created) if isinstance(created, int) else ''
@@ -169,7 +169,7 @@ class BatchFiles:
     return text.encode('utf-8', 'replace')
 
   def _write_file(self, lines: Sequence[bytes], stage: str) -> Path:
-    """A whole file or none: half of one would be uploaded, and written again."""
+    """Writes a whole file or nothing: half of one would be uploaded, and written again."""
     path = self._folder / f'requests-{stage}-{secrets.token_hex(4)}.jsonl'
     self._folder.mkdir(parents=True, exist_ok=True)
     partial = self._folder / 'requests.partial'

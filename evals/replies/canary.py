@@ -54,7 +54,7 @@ class Canary:
 
 
 def judge(request: Request, reply: Reply) -> tuple[str, str]:
-  """(a key of REMEDIES or '', why)."""
+  """Returns (a key of REMEDIES or '', why)."""
   if reply.finish_reason in REFUSED:
     return 'refused', ''
   why = ''

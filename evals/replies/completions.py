@@ -9,7 +9,7 @@ from typing import Any
 from evals import graders
 from evals.replies.ledger import Reply
 
-MOST_TOKENS = 10**12  # of one reply: a larger count is none
+MOST_TOKENS = 10**12  # of one reply: a larger count is not one
 _PLAIN = ('role', 'content')  # of a message: whatever else is in it is stored as it came
 _TEXTS = ('text', 'output_text')  # parts of a message that are the answer; others are thoughts
 
@@ -29,12 +29,12 @@ class Useless(Exception):
 
 
 def now() -> str:
-  """Time of a reply."""
+  """Returns the time of a reply."""
   return _written(datetime.datetime.now(datetime.UTC))
 
 
 def at(seconds: int) -> str:
-  """The same of a Unix time; '' where it is none."""
+  """Returns the same of a Unix time; '' where it is none."""
   try:
     return _written(datetime.datetime.fromtimestamp(seconds, datetime.UTC))
   except (ValueError, OverflowError, OSError):
@@ -49,7 +49,7 @@ def read(
   content: bytes, asked: str, seconds: float, hide: Callable[[str], str], *, tier: str = '', url: str = '',
   time: str = '',
 ) -> Reply:  # fmt: skip
-  """The reply in the body of a response.
+  """Reads the reply in the body of a response.
 
   Args:
     asked: the model's name, where the server does not say its own.
@@ -90,7 +90,7 @@ def read(
 
 
 def _text(message: Mapping[str, Any]) -> tuple[str, bool]:
-  """(the answer, whether it was refused); raises TypeError for a shape that we do not know."""
+  """Returns (the answer, whether it was refused); raises TypeError for a shape that we do not know."""
   content = message['content'] if 'content' in message else message['refusal']
   if isinstance(content, list):
     parts = [part if isinstance(part, str) else _part(part) for part in content]
@@ -111,7 +111,7 @@ def _part(part: Mapping[str, Any]) -> str:
 
 
 def count(usage: Any) -> dict[str, Any]:
-  """The counts of a 'usage', details included, without what is no count; the two that are billed are always there."""
+  """Returns the counts of a 'usage' with details, without what is not a count; the two that are billed always."""
   usage = usage if isinstance(usage, dict) else {}
   counts: dict[str, Any] = {'prompt_tokens': 0, 'completion_tokens': 0}
   for name, value in usage.items():

@@ -6,7 +6,7 @@ from evals.replies.progress import dollars
 
 
 def of_row(row: Row) -> float | None:
-  """Dollars, at the tier that it was answered at; our own checkpoints and exact graders cost nothing; None: unknown."""
+  """Returns dollars, at the tier of the answer; our own checkpoints and exact graders cost nothing; None: unknown."""
   reply = row.reply
   ours = row.model.startswith('checkpoint:') or row.model == 'exact'
   prices = (0.0, 0.0) if ours else graders.price(row.model, reply.tier, reply.url or None)
@@ -14,5 +14,5 @@ def of_row(row: Row) -> float | None:
 
 
 def of_model(ledger: Ledger, model: str) -> float:
-  """Dollars of all replies that were asked of a model, as far as their prices are known."""
+  """Returns the dollars of all replies that were asked of a model, as far as their prices are known."""
   return sum(of_row(row) or 0.0 for row in ledger.rows() if row.model == model)

@@ -222,17 +222,16 @@ def _parse(line: bytes, shared: dict) -> Row:
   if place.step not in STEPS or not all(type(n) is int for n in (place.generation, place.vote, place.attempt)):
     raise ValueError(f'slot {slot} is not one of ours')
   counts = billed(usage)
-  tokens = tuple(counts.items())
   reply = Reply(
     _text(raw, 'reply'), sys.intern(raw['finish_reason']), sys.intern(raw['model_returned']),
-    shared.get(tokens) or shared.setdefault(tokens, counts),
-    _text(raw, 'id'), float(raw['seconds']), _text(raw, 'time'), sys.intern(raw.get('tier', '')),
-    sys.intern(raw.get('url', '')),
+    shared.setdefault(tuple(counts.items()), counts),
+    _text(raw, 'id'), float(raw['seconds']), _text(raw, 'time'),
+    *(sys.intern(raw.get(name, '')) for name in ('tier', 'url')),
   )  # fmt: skip
   if not isinstance(params, dict):
     raise TypeError("'params' must be an object")
-  name = json.dumps(params) if params else ''
-  return Row(_text(raw, 'key'), place, sys.intern(raw['model']), shared.setdefault(name, params), reply)
+  params = shared.setdefault(json.dumps(params) if params else '', params)
+  return Row(_text(raw, 'key'), place, sys.intern(raw['model']), params, reply)
 
 
 def billed(usage: Mapping[str, Any]) -> dict[str, int]:

@@ -51,7 +51,7 @@ class Online:
       max_dollars: that all replies of this model in the run may cost; None: any.
 
     Raises:
-      InputError: the URL is none, the key is missing, a number is out of range, or there is a limit and no price.
+      InputError: the URL cannot be one, the key is missing, a number is out of range, or there is a limit and no price.
     """
     for name, value in (('timeout', timeout), ('rpm', rpm), ('tpm', tpm), ('max_dollars', max_dollars)):
       if value is not None and not (value > 0 and math.isfinite(value)):
@@ -78,7 +78,7 @@ class Online:
     Sending(self, on_reply, on_error).run(requests)
 
   def sent_params(self) -> dict[str, Any]:
-    """The params, as this server calls them."""
+    """Returns the params, as this server calls them."""
     sent = self.params | self._priced
     # OpenAI's newer models refuse max_tokens; vLLM before 0.6.4 and many other servers know no other name.
     if self.address.is_openai and 'max_tokens' in sent:
@@ -86,11 +86,11 @@ class Online:
     return sent
 
   def body(self, request: Request) -> dict[str, Any]:
-    """What is sent for a request."""
+    """Returns what is sent for a request."""
     return {'model': self.model, 'messages': request.messages, **self.sent_params()}
 
   def client(self, attempt: Callable):
-    """(the SDK's client, the HTTP client in it); `attempt(request, send)` awaits send() for each attempt of the SDK."""
+    """Returns (the SDK's client, the HTTP client in it); `attempt(request, send)` awaits send() for each attempt of the SDK."""
     import httpx2
     import openai
 

@@ -11,7 +11,7 @@ _OURS = ('model', 'messages', 'n', 'stream')  # a reply is one text, whole, to m
 
 
 def parse(text: str, flag: str) -> dict[str, Any]:
-  """'reasoning_effort=low,max_tokens=2000', or a JSON object for values with commas or nested ones.
+  """Reads 'reasoning_effort=low,max_tokens=2000', or a JSON object for values with commas or nested ones.
 
   Raises:
     InputError: it is neither, or names what a request says anyway.
@@ -28,7 +28,7 @@ def parse(text: str, flag: str) -> dict[str, Any]:
 
 
 def split(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-  """(those that change the reply, those that change its price); None values are left out."""
+  """Returns (those that change the reply, those that change its price); None values are left out."""
   sent = {name: value for name, value in params.items() if value is not None}
   price = {name: sent.pop(name) for name in PRICE_ONLY if name in sent}
   return sent, price
@@ -52,7 +52,7 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _whole(value: Any) -> Any:
-  """1 for 1.0, which are the same to a server and would be two keys."""
+  """Returns 1 for 1.0, which are the same to a server and would be two keys."""
   return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

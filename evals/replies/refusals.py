@@ -29,7 +29,7 @@ class Stopped(InputError):
 
 
 def refused_prompt(error: Any, seconds: float, url: str, hide: Callable[[str], str]) -> Reply | None:
-  """The reply that a filter's 400 or 403 is: an empty text of no model; None: it is about something else."""
+  """Returns the reply that a filter's 400 or 403 is, an empty text of no model; None: it is about something else."""
   if error.status_code not in FILTER_STATUSES:
     return None
   try:
@@ -42,7 +42,7 @@ def refused_prompt(error: Any, seconds: float, url: str, hide: Callable[[str], s
 
 
 def is_filter(said: str) -> bool:
-  """Whether an error is about what a prompt says."""
+  """Says whether an error is about what a prompt says."""
   return _FILTERED.search(said) is not None
 
 
