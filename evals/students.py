@@ -43,7 +43,7 @@ class Access:
 def define_flags(params: str):
   """Defines the flags of all commands that ask hosted models; `params` is the name of that for body parameters."""
   flags.DEFINE_string(
-    'base_url', None, "address of an OpenAI-compatible server; default $OPENAI_BASE_URL, else the vendor's"
+    'base_url', None, 'of an OpenAI-compatible server; default $OPENAI_BASE_URL, or the address of the vendor'
   )
   flags.DEFINE_boolean('allow_http', False, 'also a --base_url on another machine without https')
   flags.DEFINE_integer('concurrency', 64, 'requests in flight', lower_bound=1)

@@ -106,7 +106,7 @@ class BatchFiles:
     return key(request.slot, self.model, self.params, request.messages)
 
   def _lines(self) -> Iterator[tuple[str, int, dict]]:
-    """Yields (key, number of the try, the line) of all requests and results; a line that is neither is said once a file."""
+    """Yields (key, number of the try, the line) of all requests and results; says where lines are neither."""
     for path in sorted(self._folder.glob('*.jsonl')):
       num_odd = 0
       with path.open('rb') as file:

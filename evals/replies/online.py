@@ -90,7 +90,7 @@ class Online:
     return {'model': self.model, 'messages': request.messages, **self.sent_params()}
 
   def client(self, attempt: Callable):
-    """Returns (the SDK's client, the HTTP client in it); `attempt(request, send)` awaits send() for each attempt of the SDK."""
+    """Returns (the SDK's client, its HTTP client); `attempt(request, send)` awaits send() for each of its attempts."""
     import httpx2
     import openai
 

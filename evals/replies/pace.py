@@ -84,7 +84,7 @@ class Pace:
 
 
 def wait_asked(headers: Mapping[str, str]) -> float | None:
-  """Returns the seconds that a server asks to wait, by Retry-After-Ms or Retry-After (seconds or a date); None: it does not say."""
+  """Returns the seconds that a server asks to wait, by Retry-After-Ms or Retry-After (seconds or a date), or None."""
   for name, unit in (('retry-after-ms', 1e-3), ('retry-after', 1.0)):
     try:
       seconds = float(headers.get(name, '')) * unit
