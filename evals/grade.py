@@ -98,7 +98,6 @@ def _define_flags():
   flags.DEFINE_float('decoys', 0.0, 'share of the texts that are graded with a decoy as well', 0.0, 1.0)
   flags.DEFINE_enum('answer', '2', ('1', '2'), '1: the first answers; 2: the improved ones, which the paper grades')
   students.define_flags('grader_params')
-  flags.adopt_module_key_flags(students)
 
 
 def main() -> int:

@@ -14,6 +14,8 @@ from evals.replies.batch_files import BatchFiles
 from evals.replies.online import TIMEOUT
 from skillmix_jax.errors import InputError
 
+flags.disclaim_key_flags()  # those defined here are the command's, and in its --help
+
 STUDENTS = (
   'checkpoint:W, a workdir of ours, W@step or a Hugging Face folder, as in --student=checkpoint:runs/llama13b-D123; '
   'or openai:MODEL, a model of OpenAI or of the server at --base_url, as in --student=openai:gpt-6-luna'
