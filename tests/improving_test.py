@@ -36,7 +36,7 @@ def damaged(rng, text):
 def written(tmp_path_factory):
   """A run of the toy world: both answers of 32 slots, no votes yet."""
   folder = tmp_path_factory.mktemp('improving')
-  world.write_catalog(folder / 'catalog', seed=0)
+  world.write_catalog(folder / 'catalog', seed=0, one_sentence=False)
   config = eval_minimix.get_config().to_dict() | {
     'catalog': str(folder / 'catalog'), 'settings': ('train', 'held_out'), 'ks': (2, 3), 'num_combinations': 4,
     'generations': 2,
