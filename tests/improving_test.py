@@ -11,6 +11,7 @@ from configs import eval_minimix
 from evals import grade, report
 from evals.marking import rubric
 from evals.minimix import dialogs, grader, world
+from evals.questions.prompts import num_sentences
 from evals.questions.settings import from_config
 from evals.replies import estimate, waves
 from evals.replies import run as runs
@@ -48,7 +49,7 @@ def written(tmp_path_factory):
       slot = request.slot
       combination = next(one for one in run.combinations if one.id == slot.combination)
       rng = random.Random(f'{slot.combination}/{slot.generation}')
-      return damaged(rng, dialogs.answers(rng, combination.skills, combination.topic)[stage])
+      return damaged(rng, dialogs.answers(rng, combination.skills, combination.topic, num_sentences(combination.k))[stage])
 
     store(run, 'answers', waves.answer_requests(run)[stage], said)
   return run.path
