@@ -49,7 +49,8 @@ def written(tmp_path_factory):
       slot = request.slot
       combination = next(one for one in run.combinations if one.id == slot.combination)
       rng = random.Random(f'{slot.combination}/{slot.generation}')
-      return damaged(rng, dialogs.answers(rng, combination.skills, combination.topic, num_sentences(combination.k))[stage])
+      limit = num_sentences(combination.k)
+      return damaged(rng, dialogs.answers(rng, combination.skills, combination.topic, limit)[stage])
 
     store(run, 'answers', waves.answer_requests(run)[stage], said)
   return run.path
