@@ -11,6 +11,7 @@ three times, then the vote is missing, and listed. --decoys=0.1 grades a tenth o
 swapped for one that was never asked for: how often the decoy earns its point is a false-positive rate that needs no
 labels. --answer=1 grades the students' first answers instead of the improved ones: `report` then shows what improving
 gained and lost. Every reply is on disk before it is parsed; the same command again asks only for what is missing.
+--batch=FOLDER writes batch files instead of asking, for half the price, and takes up their results.
 --grader has no default: without it the choices are listed with what they would cost. A run has one grader; for a
 second one copy the folder without replies/votes-*.
 """
@@ -20,9 +21,11 @@ from pathlib import Path
 
 from absl import flags
 
-from evals import graders
+from evals import graders, students
 from evals.replies import waves
 from evals.replies.asking import ask
+from evals.replies.budget import Halt
+from evals.replies.canary import Canary
 from evals.replies.endpoints import Endpoint
 from evals.replies.estimate import Estimate, estimate_grading
 from evals.replies.ledger import Slot
@@ -31,7 +34,6 @@ from evals.replies.run import Run, open_run
 from evals.replies.waves import Grader
 from evals.results import graded
 from evals.results.graded import GRADES
-from evals.students import open_grader
 from skillmix_jax import command
 from skillmix_jax.errors import SOME_FAILED, InputError
 from skillmix_jax.lock import hold
@@ -52,8 +54,8 @@ def check_same_grader(run: Run, grader: Grader):
     )
 
 
-def grade(run: Run, endpoint: Endpoint, decoys: float, answer: int = 2) -> int:
-  """Asks for all votes that are needed; returns the number of requests that got no reply."""
+def grade(run: Run, endpoint: Endpoint, decoys: float, answer: int = 2, canary: Canary | None = None) -> int:
+  """Asks for all votes that are needed; returns how many requests got no reply, or votes are missing if most are."""
   grader = Grader(endpoint.model, endpoint.params)
   ready = list(waves.texts(run, answer))
   if not ready:
@@ -62,15 +64,15 @@ def grade(run: Run, endpoint: Endpoint, decoys: float, answer: int = 2) -> int:
   skip: set[Slot] = set()
   failed, again = 0, ''
   while todo := waves.vote_requests(run, grader, ready, decoys, skip):
-    failed += ask(run, 'votes', name + again, todo, endpoint)
+    failed += ask(run, 'votes', name + again, todo, endpoint, canary)
     skip |= {request.slot for request in todo}  # a slot that failed waits for the next start
     again = ' again'
-  report_missing(run, grader, ready, answer)
-  return failed
+  settled, missing = report_missing(run, grader, ready, answer)
+  return failed or (missing if missing > settled else 0)
 
 
-def report_missing(run: Run, grader: Grader, ready: list[waves.Text], answer: int):
-  """Says what is graded, and which votes nobody could read."""
+def report_missing(run: Run, grader: Grader, ready: list[waves.Text], answer: int) -> tuple[int, int]:
+  """Says what is graded, and which votes nobody could read; returns the numbers of both."""
   found = [(text, waves.votes(run, grader, text)) for text in ready]
   unread = [(text, vote) for text, votes in found for vote in votes if vote.points is None and not vote.pending]
   settled = sum(vote.points is not None for _, votes in found for vote in votes)
@@ -81,6 +83,7 @@ def report_missing(run: Run, grader: Grader, ready: list[waves.Text], answer: in
     print(f'  {text.combination.id} generation {text.generation}: {vote.reason}', file=sys.stderr)
   if len(unread) > LISTED:
     print(f'  and {len(unread) - LISTED} more: see "reasons" in {GRADES[answer]}', file=sys.stderr)
+  return settled, len(unread)
 
 
 def choices(total: Estimate) -> str:
@@ -92,11 +95,9 @@ def choices(total: Estimate) -> str:
 def _define_flags():
   flags.DEFINE_string('run', None, 'folder of the run')
   flags.DEFINE_string('grader', None, 'openai:MODEL, or exact')
-  flags.DEFINE_string('base_url', None, 'address of an OpenAI-compatible server; default $OPENAI_BASE_URL, else OpenAI')
-  flags.DEFINE_integer('concurrency', 64, 'requests in flight', lower_bound=1)
   flags.DEFINE_float('decoys', 0.0, 'share of the texts that are graded with a decoy as well', 0.0, 1.0)
   flags.DEFINE_enum('answer', '2', ('1', '2'), '1: the first answers; 2: the improved ones, which the paper grades')
-  flags.DEFINE_boolean('dry_run', False, 'only say what would be asked and what it would cost')
+  students.define_flags('grader_params')
 
 
 def main() -> int:
@@ -108,11 +109,10 @@ def main() -> int:
   if not FLAGS.grader:
     total = estimate_grading(open_run(path), None, FLAGS.decoys, answer)
     raise InputError(f'--grader is missing; for this run: {choices(total)}')
+  access = students.access('grader_params')
   if FLAGS.dry_run:
     run = open_run(path)
-    endpoint = open_grader(
-      FLAGS.grader, run.catalog, base_url=FLAGS.base_url, concurrency=FLAGS.concurrency, dry_run=True
-    )
+    endpoint = students.open_grader(FLAGS.grader, run.catalog, access)
     grader = Grader(endpoint.model, endpoint.params)
     check_same_grader(run, grader)
     total = estimate_grading(run, grader, FLAGS.decoys, answer)
@@ -125,9 +125,14 @@ def main() -> int:
   command.stop_on_sigterm()
   with hold(path):
     run = open_run(path)
-    endpoint = open_grader(FLAGS.grader, run.catalog, base_url=FLAGS.base_url, concurrency=FLAGS.concurrency)
+    endpoint = students.open_grader(FLAGS.grader, run.catalog, access)
     check_same_grader(run, Grader(endpoint.model, endpoint.params))
-    return SOME_FAILED if grade(run, endpoint, FLAGS.decoys, answer) else 0
+    canary = Canary(FLAGS.canary, path / 'replies') if students.is_hosted(endpoint) else None
+    try:
+      return SOME_FAILED if grade(run, endpoint, FLAGS.decoys, answer, canary) else 0
+    except Halt as halt:
+      print(halt, file=sys.stderr)
+      return SOME_FAILED
 
 
 if __name__ == '__main__':

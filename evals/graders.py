@@ -1,22 +1,45 @@
 """Models that one can name as --grader or --student, what they cost, and whose family they are.
 
 Any other model works as well, with an unknown price: add a line here and `--dry_run` counts its dollars. Prices are
-dollars per million tokens, standard service, prompts of our length (a grading prompt has about 600 tokens), no batch
-discount. `noted` is the day on which a dated document last confirmed the price on the page named as source: look at
-the page before a large run. Models that think bill their thoughts as output.
+dollars per million tokens, standard service, prompts of our length (a grading prompt has about 600 tokens); VENDORS
+tells which share of them a batch or a slower tier costs, and which variable holds the vendor's key. `noted` is the day
+on which a dated document last confirmed the price on the page named as source: look at the page before a large run.
+Models that think bill their thoughts as output.
 
 The models of the paper cannot be asked any more: see RETIRED. So no number of ours is the paper's number under the
 same grader, and every table prints the name of its grader. Only graders outside the family that wrote the training
 data can confirm a result: a model may favour its own style.
 """
 
+import ipaddress
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 OPENAI = 'https://developers.openai.com/api/docs/pricing'
 ANTHROPIC = 'https://platform.claude.com/docs/en/about-claude/pricing'
 ANTHROPIC_URL = 'https://api.anthropic.com/v1/'
 GOOGLE_URL = 'https://generativelanguage.googleapis.com/v1beta/openai/'
+
+
+class Vendor(NamedTuple):
+  """Who serves models: the ends of its host names, the variable with its key, and shares of the price by tier."""
+
+  hosts: tuple[str, ...]
+  key_variable: str
+  shares: Mapping[str, float] = {}
+
+
+# The shares are those of the pages named above, noted on the same days; Anthropic's batches have a format of their own.
+VENDORS = {
+  'openai': Vendor(('openai.com',), 'OPENAI_API_KEY', {'batch': 0.5, 'flex': 0.5}),
+  'anthropic': Vendor(('anthropic.com',), 'ANTHROPIC_API_KEY'),
+  'google': Vendor(('googleapis.com',), 'GEMINI_API_KEY', {'batch': 0.5}),
+  'mistral': Vendor(('mistral.ai',), 'MISTRAL_API_KEY', {'batch': 0.5}),
+  'azure': Vendor(('azure.com',), 'AZURE_OPENAI_API_KEY'),
+}
+STANDARD = ('', 'default', 'auto', 'standard')  # tiers at the full price
 
 
 class Hosted(NamedTuple):
@@ -80,10 +103,36 @@ def find(model: str) -> Hosted | None:
   return next((hosted for hosted in MODELS if hosted.name in (model, undated)), None)
 
 
-def price(model: str) -> tuple[float, float] | None:
-  """Dollars per million tokens (input, output); None if unknown."""
+def price(model: str, tier: str = '', url: str | None = None) -> tuple[float, float] | None:
+  """Dollars per million tokens (input, output); None if unknown.
+
+  Args:
+    tier: 'batch' or a service tier.
+    url: of the server; a model that is free on one's own hardware has no known price elsewhere.
+  """
   hosted = find(model)
-  return (hosted.input, hosted.output) if hosted else None
+  if hosted is None:
+    return None
+  if not hosted.output:
+    return (0.0, 0.0) if url is None or is_local(urlsplit(url).hostname or '') else None
+  share = 1.0 if tier in STANDARD else VENDORS[hosted.family].shares.get(tier)
+  return None if share is None else (hosted.input * share, hosted.output * share)
+
+
+def vendor(url: str) -> Vendor | None:
+  """Returns whose address it is; None: nobody's whom we know."""
+  host = urlsplit(url).hostname or ''
+  ours = (vendor for vendor in VENDORS.values() if any(f'.{host}'.endswith(f'.{end}') for end in vendor.hosts))
+  return next(ours, None)
+
+
+def is_local(host: str) -> bool:
+  """Says whether a host name or address is this machine."""
+  try:
+    address = ipaddress.ip_address(host)
+  except ValueError:
+    return host == 'localhost' or host.endswith('.localhost')
+  return address.is_loopback or address.is_unspecified
 
 
 def family(model: str) -> str | None:

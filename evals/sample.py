@@ -4,9 +4,10 @@
     python -m evals.sample --config=configs/eval_generate.py --run=runs/gen --student=openai:MODEL --dry_run
 
 A student is a checkpoint of ours (checkpoint:W, W@step or a Hugging Face folder; no network is needed) or a model
-on an OpenAI-compatible server (openai:MODEL; OPENAI_API_KEY, and OPENAI_BASE_URL or --base_url for a server other
-than OpenAI's). Every reply is on disk before anything reads it. The same command again asks only for what is
-missing; more combinations, settings, ks or generations extend the run. Then grade it, here or on another machine:
+on an OpenAI-compatible server (openai:MODEL; OPENAI_API_KEY or the variable of its vendor, and OPENAI_BASE_URL or
+--base_url for a server of one's own). Every reply is on disk before anything reads it. The same command again asks
+only for what is missing; more combinations, settings, ks or generations extend the run. --batch=FOLDER writes batch
+files instead of asking, for half the price. Then grade it, here or on another machine:
 
     python -m evals.grade --run=runs/d123 --grader=openai:MODEL
 """
@@ -18,16 +19,19 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
+from evals import students
 from evals.questions.paper_tables import parse_row
 from evals.questions.settings import Settings, from_config
 from evals.replies import run as runs
 from evals.replies import waves
 from evals.replies.asking import ask
+from evals.replies.budget import Halt
+from evals.replies.canary import Canary
 from evals.replies.endpoints import Endpoint, Local
 from evals.replies.estimate import estimate_sampling
 from evals.replies.ledger import Request
 from evals.replies.run import Run, Student
-from evals.students import STUDENTS, open_student
+from evals.students import STUDENTS
 from skillmix_jax import command
 from skillmix_jax.errors import SOME_FAILED, InputError
 from skillmix_jax.lock import hold
@@ -40,13 +44,13 @@ def missing(run: Run, requests: list[Request]) -> list[Request]:
   return [r for r in requests if waves.student_reply(run, r) is None]
 
 
-def sample(run: Run, endpoint: Endpoint) -> int:
+def sample(run: Run, endpoint: Endpoint, canary: Canary | None = None) -> int:
   """Asks both rounds; returns the number of requests that got no reply."""
   total = len(run.combinations) * run.settings.generations
   firsts, _ = waves.answer_requests(run)
-  failed = ask(run, 'answers', 'answer 1', todo, endpoint) if (todo := missing(run, firsts)) else 0
+  failed = ask(run, 'answers', 'answer 1', todo, endpoint, canary) if (todo := missing(run, firsts)) else 0
   _, seconds = waves.answer_requests(run)
-  failed += ask(run, 'answers', 'answer 2', todo, endpoint) if (todo := missing(run, seconds)) else 0
+  failed += ask(run, 'answers', 'answer 2', todo, endpoint, canary) if (todo := missing(run, seconds)) else 0
   done = sum(1 for _ in waves.texts(run))
   if endpoint.writes:
     print(f'{run.path}: {done} of {total} texts by {run.student.name}', flush=True)
@@ -76,9 +80,7 @@ def _define_flags():
   config_flags.DEFINE_config_file('config', None, 'the evaluation, for example configs/eval_paper.py')
   flags.DEFINE_string('run', None, 'folder of the run')
   flags.DEFINE_string('student', None, STUDENTS)
-  flags.DEFINE_string('base_url', None, 'address of an OpenAI-compatible server; default $OPENAI_BASE_URL, else OpenAI')
-  flags.DEFINE_integer('concurrency', 64, 'requests in flight', lower_bound=1)
-  flags.DEFINE_boolean('dry_run', False, 'only say what would be asked and what it would cost')
+  students.define_flags('student_params')
   flags.DEFINE_string('template', None, 'template of a checkpoint, instead of the one that it was trained with')
   flags.DEFINE_enum('dtype', 'bfloat16', ('float32', 'bfloat16'), 'type that a checkpoint computes in')
   flags.DEFINE_integer('batch_size', None, 'prompts of a checkpoint at a time; default: as fit, kept with the run')
@@ -91,10 +93,10 @@ def main() -> int:
     raise InputError(f'--student is missing: {STUDENTS}')
   settings, path = from_config(FLAGS.config.to_dict()), Path(FLAGS.run)
   parse_row(settings.paper_row)
-  endpoint = open_student(
-    FLAGS.student, settings, base_url=FLAGS.base_url, concurrency=FLAGS.concurrency, dtype=FLAGS.dtype,
-    template=FLAGS.template, batch_size=FLAGS.batch_size, dry_run=FLAGS.dry_run,
-  )  # fmt: skip
+  access = students.access('student_params')
+  endpoint = students.open_student(
+    FLAGS.student, settings, access, dtype=FLAGS.dtype, template=FLAGS.template, batch_size=FLAGS.batch_size
+  )
   is_local = isinstance(endpoint, Local)
   student = Student(FLAGS.student, endpoint.model, endpoint.params, FLAGS.batch_size if is_local else None)
   if FLAGS.dry_run:
@@ -110,7 +112,12 @@ def main() -> int:
   with hold(path):
     run = runs.start(path, settings, student)
     warn_of_few(settings, run)
-    return SOME_FAILED if sample(run, endpoint) else 0
+    canary = Canary(FLAGS.canary, path / 'replies') if students.is_hosted(endpoint) else None
+    try:
+      return SOME_FAILED if sample(run, endpoint, canary) else 0
+    except Halt as halt:
+      print(halt, file=sys.stderr)
+      return SOME_FAILED
 
 
 if __name__ == '__main__':

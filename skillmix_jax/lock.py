@@ -25,7 +25,7 @@ from skillmix_jax.errors import InputError
 
 NAME = '.lock'  # of the lock file in a folder
 _HELD = (errno.EAGAIN, errno.EACCES)  # POSIX allows either
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY)
 
 
 @contextlib.contextmanager

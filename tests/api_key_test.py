@@ -9,7 +9,7 @@ import pytest
 from helpers.collecting import online, requests
 from helpers.fake_openai import Server
 
-from evals.replies import online as hosted
+from evals.replies import sending
 from evals.replies.endpoints import Stopped, collect
 from evals.replies.ledger import Ledger
 
@@ -20,7 +20,7 @@ KEY = 'sk-planted-0123456789abcdefghijklmnop'
 def planted_key(monkeypatch):
   monkeypatch.setenv('OPENAI_API_KEY', KEY)
   monkeypatch.delenv('OPENAI_BASE_URL', raising=False)
-  monkeypatch.setattr(hosted, 'USELESS_PAUSE', 0.01)
+  monkeypatch.setattr(sending, 'USELESS_PAUSE', 0.01)
 
 
 FAULTS = [

@@ -13,8 +13,7 @@ import pytest
 from helpers.collecting import IN_FLIGHT, ROOT, online, requests
 from helpers.fake_openai import SERVED, Server, text_of
 
-from evals.replies import online as hosted
-from evals.replies import retries
+from evals.replies import retries, sending
 from evals.replies.endpoints import Exact, Online, Stopped, collect
 from evals.replies.ledger import Ledger, Request, Slot
 from skillmix_jax.errors import InputError
@@ -26,7 +25,7 @@ KEY = 'sk-planted-0123456789abcdefghijklmnop'
 def planted_key(monkeypatch):
   monkeypatch.setenv('OPENAI_API_KEY', KEY)
   monkeypatch.delenv('OPENAI_BASE_URL', raising=False)
-  monkeypatch.setattr(hosted, 'USELESS_PAUSE', 0.01)
+  monkeypatch.setattr(sending, 'USELESS_PAUSE', 0.01)
 
 
 def test_replies_are_stored_with_all_that_came_with_them(tmp_path):
@@ -92,7 +91,7 @@ def test_a_filtered_reply_is_an_empty_text_with_its_reason(tmp_path):
     ('429', r'still too many requests after 1 attempts \(Rate limit reached.*lower --concurrency'),
     ('500', r'refuses the request \(500\): The server had an error'),
     ('cut', r'the connection failed 1 times'),
-    ('hang', r'no answer, 1 times, the last within 0\.5 s: if it is slow, lower --concurrency'),
+    ('hang', r'no answer, 1 times, the last within 0\.5 s: if it is slow, raise --timeout or lower --concurrency'),
     ('html', r'3 times a reply with status 200 and no completion: <html>'),
     ('null', r'3 times a reply with status 200 and no completion: .*"choices": null'),
     ('bad', r"refuses the request \(400\): Unsupported value: 'temperature'"),
@@ -167,7 +166,7 @@ def test_wrong_names_addresses_and_missing_keys_are_said(tmp_path, monkeypatch):
     with pytest.raises(InputError, match='is not a URL'):
       Online('m', base_url=url)
   monkeypatch.setenv('OPENAI_API_KEY', 'sk-…')
-  with pytest.raises(InputError, match='OPENAI_API_KEY holds letters'):
+  with pytest.raises(InputError, match='OPENAI_API_KEY contains non-ASCII characters'):
     Online('gpt')
   with pytest.raises(InputError, match='concurrency=0'):
     Online('m', base_url='http://localhost', concurrency=0)

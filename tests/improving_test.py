@@ -11,6 +11,7 @@ from configs import eval_minimix
 from evals import grade, report
 from evals.marking import rubric
 from evals.minimix import dialogs, grader, world
+from evals.questions.prompts import num_sentences
 from evals.questions.settings import from_config
 from evals.replies import estimate, waves
 from evals.replies import run as runs
@@ -36,7 +37,7 @@ def damaged(rng, text):
 def written(tmp_path_factory):
   """A run of the toy world: both answers of 32 slots, no votes yet."""
   folder = tmp_path_factory.mktemp('improving')
-  world.write_catalog(folder / 'catalog', seed=0)
+  world.write_catalog(folder / 'catalog', seed=0, one_sentence=False)
   config = eval_minimix.get_config().to_dict() | {
     'catalog': str(folder / 'catalog'), 'settings': ('train', 'held_out'), 'ks': (2, 3), 'num_combinations': 4,
     'generations': 2,
@@ -48,7 +49,8 @@ def written(tmp_path_factory):
       slot = request.slot
       combination = next(one for one in run.combinations if one.id == slot.combination)
       rng = random.Random(f'{slot.combination}/{slot.generation}')
-      return damaged(rng, dialogs.answers(rng, combination.skills, combination.topic)[stage])
+      limit = num_sentences(combination.k)
+      return damaged(rng, dialogs.answers(rng, combination.skills, combination.topic, limit)[stage])
 
     store(run, 'answers', waves.answer_requests(run)[stage], said)
   return run.path

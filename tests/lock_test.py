@@ -66,9 +66,10 @@ def test_a_holder_that_ends_between_open_and_lock_leaves_no_lock_on_a_file_that_
     assert len(calls) == 2 and (tmp_path / '.lock').exists()
 
 
-def test_a_file_system_without_locks_is_said_and_used(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize('number', [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY])
+def test_a_file_system_without_locks_is_said_and_used(tmp_path, monkeypatch, capsys, number):
   def refuse(*args):
-    raise OSError(errno.ENOSYS, 'Function not implemented')
+    raise OSError(number, os.strerror(number))
 
   monkeypatch.setattr('skillmix_jax.lock.fcntl.lockf', refuse)
   with hold(tmp_path / 'answers.jsonl', tmp_path / '.answers.jsonl.lock'):

@@ -205,3 +205,10 @@ def test_best_of_three_and_mean_of_one_equal_enumeration(generations):
 def test_best_of_each_metric_may_come_from_different_generations():
   assert combine([Marks(0, 1, 0.0), Marks(0, 0, 0.5), Marks(0, 0, 0.0)]) == Best(0.0, 1.0, 0.5)
   assert mean_of_one([Marks(0, 1, 0.0), Marks(1, 1, 1.0)]) == Best(0.5, 1.0, 0.5)
+
+
+@pytest.mark.parametrize('text', ['... ', 'e.g. ', 'a b... ', 'Mr. ', '"… ', '1. ', '(A. '])
+def test_a_text_of_a_hundred_thousand_letters_is_counted_as_its_parts_are(text):
+  """Which would take minutes if each end of a sentence looked at the whole text."""
+  short = [count_sentences(text * times) for times in (10, 20)]
+  assert count_sentences(text * 100_000) == short[1] + (short[1] - short[0]) * 9_998

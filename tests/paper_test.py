@@ -15,6 +15,7 @@ from evals_test import reply
 from helpers.fake_openai import Server
 
 from evals.paper import gpu_hours
+from evals.paper.__main__ import price
 from evals.paper.experiments import DIALOGS, MODELS, TABLES, TRAINING
 from evals.paper.places import Place, config_of, paper_row, prepared, student_of
 from evals.paper.plan import plan_table
@@ -218,3 +219,17 @@ def test_bad_input_is_one_line(flags, words):
 def test_a_plan_needs_no_jax():
   code = 'import sys, evals.paper.__main__; sys.exit("jax" in sys.modules or "openai" in sys.modules)'
   assert subprocess.run([sys.executable, '-c', code]).returncode == 0
+
+
+def test_a_tier_is_in_the_commands_and_in_the_price(tmp_path):
+  touch_dialogs(tmp_path)
+  place = place_in(tmp_path, grader='openai:gpt-6-luna')
+  lines = {}
+  for tier in ('standard', 'flex', 'batch'):
+    _, steps = plan_table(dataclasses.replace(place, tier=tier), 1)
+    votes = [step for step in steps if step.role == 'grader']
+    lines[tier] = [step.commands[0] for step in votes]
+    assert price('openai:gpt-6-luna', tier)[1] == (0.5 if tier == 'standard' else 0.25)
+  for plain, flex, batch in zip(*lines.values()):
+    run = re.search('--run=([^ ]*)', plain)[1]
+    assert flex == f'{plain} --grader_params=service_tier=flex' and batch == f'{plain} --batch={run}/batch'

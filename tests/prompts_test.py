@@ -167,3 +167,15 @@ def test_a_missing_grading_prompt_is_an_error(paper):
 )
 def test_the_text_stands_between_the_last_answer_and_the_explanation(answer, text):
   assert prompts.extract_text(answer) == text
+
+
+@pytest.mark.parametrize(
+  ('answer', 'text'),
+  [
+    ('Answer: X. Explanation: y', 'X.'), ('**Answer:** X.\n\n**Explanation:** y', 'X.'), ('**Answer**: X.', 'X.'),
+    ('### Answer:\nX.\n### Explanation\ny', 'X.'), ('__Answer:__ X.\n__Explanation__: y', 'X.'),
+    ('Answer: *X* is # 1.', '*X* is # 1.'), ('Answer: **X**', '**X**'), ('first Answer: A Answer: B', 'B'),
+  ],
+)  # fmt: skip
+def test_marks_of_bold_type_are_not_of_the_text(answer, text):
+  assert prompts.extract_text(answer) == text

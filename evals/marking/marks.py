@@ -29,6 +29,8 @@ _END = re.compile(
   re.VERBOSE,
 )
 _WORD = re.compile(r'[^\W_]')
+_FOLLOWING = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
+_BEFORE_A_WORD = '([“‘"\'*_'
 _SPACED_ELLIPSIS = re.compile(r'\.(?:[ \t]\.){2,}')
 
 
@@ -46,18 +48,22 @@ def count_sentences(text: str) -> int:
   """
   text = _SPACED_ELLIPSIS.sub('…', text.strip())
   count = begin = 0
+  word, following = _WORD.search(text), _FOLLOWING.search(text)  # the first of the sentence, and after its end
   for match in _END.finditer(text):
-    if _WORD.search(text, begin, match.start()) and _is_end(text, begin, match):
+    if word is None or word.start() >= match.start():
+      continue
+    if following is not None and following.start() < match.end():
+      following = _FOLLOWING.search(text, match.end())
+    if _is_end(text, begin, word.start(), match, following):
       count += 1
       begin = match.end()
-  return count + (_WORD.search(text, begin) is not None)
+      word = _WORD.search(text, begin)
+  return count + (word is not None)
 
 
-def _is_end(text: str, begin: int, match: re.Match) -> bool:
-  if match['mark'] is None:
-    return True
-  following = re.search(r"[^\W_]+(?:['’][^\W_]+)?", text[match.end() :])
-  if following is None:
+def _is_end(text: str, begin: int, word: int, match: re.Match, following: re.Match | None) -> bool:
+  """Whether a sentence from `begin`, whose first word starts at `word`, ends here."""
+  if match['mark'] is None or following is None:
     return True
   is_lower = following[0][0].islower()
   mark, close = match['mark'], match['close']
@@ -69,17 +75,20 @@ def _is_end(text: str, begin: int, match: re.Match) -> bool:
     return False
   if mark != '.' or close.strip(')*_'):
     return True
-  return _ends_at_stop(text[begin : match.start()], following[0])
+  return _ends_at_stop(text, begin, word, match.start(), following[0])
 
 
-def _ends_at_stop(sentence: str, following: str) -> bool:
-  """Says whether a single full stop after `sentence` ends it, and does not just abbreviate its last word."""
-  last = re.split(r'[\s(\[“‘"\'*_]', sentence)[-1].casefold()
+def _ends_at_stop(text: str, begin: int, word: int, end: int, following: str) -> bool:
+  """Says whether a single full stop at `end` ends its sentence, and does not just abbreviate the last word."""
+  start = end
+  while start > begin and not (text[start - 1].isspace() or text[start - 1] in _BEFORE_A_WORD):
+    start -= 1
+  last = text[start:end].casefold()
   if _NEVER_LAST.fullmatch(last):
     return False
   if last == 'no' and following[0].isdigit():
     return False
-  if last.isdigit() and not _WORD.search(sentence.strip()[: -len(last)]):  # the number of an item: '2. Stir.'
+  if last.isdigit() and word >= start:  # the number of an item: '2. Stir.'
     return False
   if _MAYBE_LAST.fullmatch(last):
     return following[0].isupper() and _STARTERS.fullmatch(following.casefold()) is not None

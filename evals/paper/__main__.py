@@ -2,6 +2,7 @@
 
     python -m evals.paper --table=1
     python -m evals.paper --table=1 --grader=openai:claude-sonnet-5-5 --gpus=8xA100 --mfu=0.35
+    python -m evals.paper --table=1 --student=openai:gpt-6.1-sol --grader=openai:gpt-6.1-sol --tier=batch
 
 Looks at the folders (runs/, data/, checkpoints/) and touches nothing; the same command again shows how far it is. A
 step is listed if something that comes after it is missing: where dialogs exist nothing has to be generated, where
@@ -32,10 +33,10 @@ FLAGS = flags.FLAGS
 CONCURRENCY = 64  # the default of evals.sample and evals.grade
 
 
-def price(model: str) -> tuple[float, float] | None:
+def price(model: str, tier: str) -> tuple[float, float] | None:
   """Dollars for a million tokens in and out, of 'openai:MODEL' or a checkpoint of ours; None: not known."""
   kind, _, name = model.partition(':')
-  return (0.0, 0.0) if kind == 'checkpoint' else graders.price(name)
+  return (0.0, 0.0) if kind == 'checkpoint' else graders.price(name, tier)
 
 
 def numbers(asked: Estimate) -> str:
@@ -65,14 +66,14 @@ def print_rows(place: Place, rows: Sequence[tuple[Row, Plan]]):
     print('  '.join(f'{cell:{width}}' for cell, width in zip(line, widths)).rstrip())
 
 
-def print_steps(steps: Sequence[Step]):
+def print_steps(steps: Sequence[Step], tier: str):
   """Prints what to do, in order."""
   for number, step in enumerate(steps, 1):
     print(f'\n{number}. {step.title}')
     for line in step.commands:
       print(f'   $ {line}')
     if step.role and step.model:
-      print(f'     {step.asked.describe(price(step.model), CONCURRENCY)}')
+      print(f'     {step.asked.describe(price(step.model, tier), CONCURRENCY)}')
     elif step.role:
       minutes = step.asked.seconds / CONCURRENCY / 60
       print(f'     {numbers(step.asked)}, {minutes:,.1f} min with {CONCURRENCY} at a time')
@@ -89,12 +90,16 @@ def print_total(place: Place, steps: Sequence[Step]):
     mine = [step for step in steps if step.role == role]
     total = sum((step.asked for step in mine), Estimate())
     open_ones = sum((step.asked for step in mine if step.model is None), Estimate())
-    paid = [dollars(price(s.model), s.asked.prompt_tokens, s.asked.completion_tokens) for s in mine if s.model]
+    paid = [
+      dollars(price(s.model, place.tier), s.asked.prompt_tokens, s.asked.completion_tokens) for s in mine if s.model
+    ]
     known = [one for one in paid if one is not None]
     spent = '' if not paid else f', {money(sum(known) if len(known) == len(paid) else None)}'
     print(f'  {role.replace("_", " ")}: {numbers(total)}{spent}')
     if open_ones.requests:
-      choices = (f'{m.name} {money(open_ones.cost((m.input, m.output)))}' for m in graders.MODELS if m.output)
+      choices = (
+        f'{m.name} {money(open_ones.cost(graders.price(m.name, place.tier)))}' for m in graders.MODELS if m.output
+      )
       print(f'    --{role}=openai:MODEL is not chosen: {", ".join(choices)}')
   training, sampling = (sum(getattr(step, name) for step in steps) for name in ('training_hours', 'sampling_hours'))
   if training + sampling:
@@ -129,6 +134,7 @@ def _define_flags():
   flags.DEFINE_string('grader', None, 'who votes, openai:MODEL; without it the choices are priced')
   flags.DEFINE_string('second_grader', None, 'who votes in the half of table 5 that Claude graded')
   flags.DEFINE_string('gpus', '4xH100', f'what trains and samples: a number of {", ".join(gpu_hours.KINDS)}')
+  flags.DEFINE_enum('tier', 'standard', ('standard', 'flex', 'batch'), 'at which hosted models are asked and paid for')
   flags.DEFINE_float('mfu', 0.4, 'share of the peak that training reaches: an assumption', 0.01, 1.0)
 
 
@@ -139,11 +145,11 @@ def main():
   check_model('grader', FLAGS.grader, ('openai',))
   check_model('second_grader', FLAGS.second_grader, ('openai',))
   gpus = gpu_hours.parse(FLAGS.gpus, FLAGS.mfu)
-  place = Place(Path(FLAGS.runs), Path(FLAGS.data), FLAGS.student, FLAGS.grader, FLAGS.second_grader, gpus)
+  place = Place(Path(FLAGS.runs), Path(FLAGS.data), FLAGS.student, FLAGS.grader, FLAGS.second_grader, gpus, FLAGS.tier)
   rows, steps = plan_table(place, int(FLAGS.table))
   print(f'Table {FLAGS.table} of the paper\n')
   print_rows(place, rows)
-  print_steps(steps)
+  print_steps(steps, place.tier)
   print_total(place, steps)
 
 

@@ -12,7 +12,7 @@ from skillmix_jax.models.config import PRESETS, Config
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-  """Where things are, and who is asked (None: not chosen yet)."""
+  """Where things are, and who is asked (None: not chosen yet), at which tier."""
 
   runs: Path
   data: Path
@@ -20,6 +20,7 @@ class Place:
   grader: str | None
   second_grader: str | None
   gpus: Gpus
+  tier: str = 'standard'
 
 
 def paper_row(row: Row) -> str:

@@ -37,5 +37,5 @@ def plan_table(place: Place, table: int) -> tuple[list[tuple[Row, Plan]], list[S
     left.append(steps.training_step(place, row))
   for row, plan in rows:
     left += steps.sampling_steps(place, row, plan)
-    left += steps.grading_steps(plan, 'second_grader' if row.evaluation.copy else 'grader')
+    left += steps.grading_steps(place, plan, 'second_grader' if row.evaluation.copy else 'grader')
   return rows, [*left, steps.report_step(place, table, [plan for _, plan in rows])]

@@ -41,9 +41,16 @@ def _line(*parts: object) -> str:
   return 'python -m ' + ' '.join(shlex.quote(str(part)) for part in parts)
 
 
-def _sample(plan: Plan) -> str:
+def _sample(place: Place, plan: Plan) -> str:
   student = plan.student or 'openai:STUDENT'
-  return _line('evals.sample', *plan.arguments, f'--run={plan.path}', f'--student={student}')
+  tier = _tier(place, plan, 'student_params') if student.startswith('openai:') else []
+  return _line('evals.sample', *plan.arguments, f'--run={plan.path}', f'--student={student}', *tier)
+
+
+def _tier(place: Place, plan: Plan, params: str) -> list[str]:
+  if place.tier == 'batch':
+    return [f'--batch={plan.path / "batch"}']
+  return [] if place.tier == 'standard' else [f'--{params}=service_tier={place.tier}']
 
 
 def generation_steps(place: Place, name: str) -> list[Step]:
@@ -52,33 +59,33 @@ def generation_steps(place: Place, name: str) -> list[Step]:
   steps = []
   if plan.sampling.requests:
     title = f'{plan.path}: texts to choose from'
-    steps.append(Step(title, (_sample(plan),), 'student', plan.sampling, plan.student, notes=plan.notes))
-  return steps + grading_steps(plan, 'grader')
+    steps.append(Step(title, (_sample(place, plan),), 'student', plan.sampling, plan.student, notes=plan.notes))
+  return steps + grading_steps(place, plan, 'grader')
 
 
 def sampling_steps(place: Place, row: Row, plan: Plan) -> list[Step]:
   """Returns the steps that make the answers of a row's model."""
   if row.evaluation.copy and not (plan.path / 'config.json').is_file():
     copy, source = (shlex.quote(str(path)) for path in (plan.path, evaluated(place, row)))
-    commands = (f'cp -r {source} {copy} && rm -f {copy}/replies/votes-*', _sample(plan))
+    commands = (f'cp -r {source} {copy} && rm -f {copy}/replies/votes-*', _sample(place, plan))
     return [Step(f'{plan.path}: the same answers for another grader', commands, notes=('nothing is asked',))]
   if not plan.sampling.requests:
     if plan.settled:
       return []
-    return [Step(f'{plan.path}: its config', (_sample(plan),), notes=('nothing is asked', *plan.notes))]
+    return [Step(f'{plan.path}: its config', (_sample(place, plan),), notes=('nothing is asked', *plan.notes))]
   requests, read, written = (getattr(plan.sampling, n) for n in ('requests', 'prompt_tokens', 'completion_tokens'))
   hours = place.gpus.sampling_hours(shape(row), requests, read, written)
   note = f'{requests:,} requests to our own model, about {read:,} + {written:,} tokens'
   title = f'{plan.path}: answers of {paper_row(row)}'
-  return [Step(title, (_sample(plan),), sampling_hours=hours, notes=(note, *plan.notes))]
+  return [Step(title, (_sample(place, plan),), sampling_hours=hours, notes=(note, *plan.notes))]
 
 
-def grading_steps(plan: Plan, role: str) -> list[Step]:
+def grading_steps(place: Place, plan: Plan, role: str) -> list[Step]:
   """Returns the steps that ask for the votes of a run."""
   if not plan.grading.requests:
     return []
   grader = plan.grader or f'openai:{role.upper()}'
-  line = _line('evals.grade', f'--run={plan.path}', f'--grader={grader}')
+  line = _line('evals.grade', f'--run={plan.path}', f'--grader={grader}', *_tier(place, plan, 'grader_params'))
   return [Step(f'{plan.path}: votes', (line,), role, plan.grading, plan.grader, notes=plan.notes)]
 
 

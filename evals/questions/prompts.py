@@ -1,5 +1,6 @@
 """The prompts of appendix G, filled in: equal to the paper's text up to blanks and quotes."""
 
+import re
 from collections.abc import Sequence
 
 from evals.questions.catalog import Catalog, Skill
@@ -11,6 +12,10 @@ Swap = tuple[int, Skill]  # the skill at this position is replaced by a decoy in
 _NUMBERS = (
   'zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve',
 )  # fmt: skip
+
+
+_ANSWER = re.compile(r'\*\*Answer:\*\*|\*\*Answer\*\*:|__Answer:__|__Answer__:|Answer:')
+_EXPLANATION = re.compile(r'(?:\*\*|__|#{1,6} )?Explanation')
 
 
 def num_sentences(k: int) -> int:
@@ -76,8 +81,11 @@ def rubric(catalog: Catalog, combination: Combination, swap: Swap | None = None)
 
 
 def extract_text(answer: str) -> str:
-  """The text in an answer: after the last 'Answer:', up to 'Explanation', stripped."""
-  return answer.split('Answer:')[-1].split('Explanation')[0].strip()
+  """Returns the text in an answer: after the last 'Answer:', up to 'Explanation', stripped.
+
+  That is the authors' rule; marks of bold type and of headings around the two words are not of the text either.
+  """
+  return _EXPLANATION.split(_ANSWER.split(answer)[-1])[0].strip()
 
 
 def _skills(catalog: Catalog, combination: Combination, swap: Swap | None) -> Sequence[Skill]:

@@ -131,9 +131,12 @@ def _keep_room(folder: Path, num_bytes: int):
 
 
 def _sync_folder(folder: Path):
-  """A new file's name is on the disk only when its folder is."""
+  """A new file's name is on the disk only when its folder is; mounts that cannot do that do without."""
   opened = os.open(folder, os.O_RDONLY)
   try:
     os.fsync(opened)
+  except OSError as error:
+    if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+      raise
   finally:
     os.close(opened)

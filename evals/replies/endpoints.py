@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from evals.replies.completions import now
-from evals.replies.ledger import Ledger, Reply, Request, key
-from evals.replies.online import OnError, Online, OnReply, Stopped
+from evals.replies.ledger import UNREAD, Ledger, Reply, Request, key
+from evals.replies.online import Online
+from evals.replies.refusals import Stopped
+from evals.replies.sending import OnError, OnReply
 
 __all__ = ['Endpoint', 'Exact', 'Local', 'Online', 'Stopped', 'collect']
 
@@ -73,6 +75,9 @@ def collect(
   with ledger.open_writer(stage, endpoint.writes, min(endpoint.concurrency, len(missing))) as writer:
 
     def store(request: Request, reply: Reply):
+      if reply.finish_reason == UNREAD:
+        writer.append_unread(request, keys[id(request)], reply.raw)
+        return
       writer.append(request, keys[id(request)], endpoint.model, endpoint.params, reply)
       if on_progress is not None:
         on_progress(request, reply)

@@ -21,8 +21,10 @@ from evals.replies.appended_file import AppendedFile
 from skillmix_jax.errors import InputError
 
 FOLDER = 'replies'
+UNREAD = 'unread'  # folder within: what came with status 200 and is no reply that we know how to read
 STEPS = ('answer1', 'answer2', 'vote', 'decoy', 'first_vote')  # 'vote' and 'decoy' are about answer 2
 ROW_START = b'{"key":"'  # no line has it inside: quotes in a text are escaped
+_NO_ROW = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,10 +68,13 @@ class Reply:
     text: empty where the endpoint returned none (a content filter); finish_reason says why.
     finish_reason: as the endpoint calls it; 'length' where the text was cut.
     model: as the endpoint names itself.
-    usage: 'prompt_tokens', 'completion_tokens'.
+    usage: 'prompt_tokens', 'completion_tokens', and what else the endpoint counted.
     id: of the endpoint.
     seconds: from asking to the reply.
     time: when it came, UTC, '2026-11-21T00:18:34.123456Z'.
+    tier: 'batch' or a service tier whose price is not the usual one; '': the usual one.
+    url: of the server; '': not known.
+    raw: the response where the fields above do not tell all of it; only on disk.
   """
 
   text: str
@@ -79,6 +84,9 @@ class Reply:
   id: str
   seconds: float
   time: str
+  tier: str = ''
+  url: str = ''
+  raw: str = ''
 
 
 class Row:
@@ -95,7 +103,8 @@ class Row:
   def __init__(self, key: str, slot: Slot, model: str, params: dict[str, Any], reply: Reply):
     self.key, self.slot, self.model, self.params = key, slot, model, params
     self._text = reply.text.encode()  # one curly quote doubles the size of a str
-    self._rest = (reply.finish_reason, reply.model, reply.usage, reply.id, reply.seconds, reply.time)
+    usage = billed(reply.usage)
+    self._rest = (reply.finish_reason, reply.model, usage, reply.id, reply.seconds, reply.time, reply.tier, reply.url)
 
   @property
   def reply(self) -> Reply:
@@ -161,7 +170,7 @@ class Ledger:
       for number, line in enumerate(file, 1):
         try:
           self._add(_parse(line, shared))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except _NO_ROW as error:
           if not line.strip():
             continue
           rows = _rows_in(line, shared)
@@ -177,7 +186,7 @@ class Ledger:
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-  """Stops the garbage collection, which takes a quarter of the time of reading and finds nothing in a ledger."""
+  """Skips the search for garbage, of which a ledger makes none: it takes a quarter of the time of reading."""
   was_enabled = gc.isenabled()
   gc.disable()
   try:
@@ -191,7 +200,7 @@ def _rows_in(line: bytes, shared: dict) -> list[Row]:
   """Yields the whole rows of a line that starts with a torn one: `cat` glues it to the first row of the next file."""
   rows, starts = [], line.split(ROW_START)
   for piece in starts[1:]:
-    with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+    with contextlib.suppress(*_NO_ROW):
       rows.append(_parse(ROW_START + piece, shared))
   is_torn = len(starts) > 2 if not starts[0] else ROW_START.startswith(starts[0])
   return rows if is_torn else []
@@ -204,7 +213,7 @@ def _reason(error: Exception) -> str:
 
 
 def _parse(line: bytes, shared: dict) -> Row:
-  """Raises ValueError, TypeError, KeyError or AttributeError for a line that is not a row."""
+  """Raises one of _NO_ROW for a line that is not a row."""
   raw = json.loads(line.decode())
   slot, usage, params = raw['slot'], raw['usage'], raw['params']
   place = Slot(
@@ -212,16 +221,23 @@ def _parse(line: bytes, shared: dict) -> Row:
   )
   if place.step not in STEPS or not all(type(n) is int for n in (place.generation, place.vote, place.attempt)):
     raise ValueError(f'slot {slot} is not one of ours')
-  tokens = (int(usage['prompt_tokens']), int(usage['completion_tokens']))
+  counts = billed(usage)
+  counts = shared.setdefault(tuple(counts.items()), counts)
   reply = Reply(
-    _text(raw, 'reply'), sys.intern(raw['finish_reason']), sys.intern(raw['model_returned']),
-    shared.get(tokens) or shared.setdefault(tokens, dict(zip(('prompt_tokens', 'completion_tokens'), tokens))),
-    _text(raw, 'id'), float(raw['seconds']), _text(raw, 'time'),
+    _text(raw, 'reply'), sys.intern(raw['finish_reason']), sys.intern(raw['model_returned']), counts, _text(raw, 'id'),
+    float(raw['seconds']), _text(raw, 'time'), *(sys.intern(raw.get(name, '')) for name in ('tier', 'url')),
   )  # fmt: skip
   if not isinstance(params, dict):
     raise TypeError("'params' must be an object")
-  name = json.dumps(params) if params else ''
-  return Row(_text(raw, 'key'), place, sys.intern(raw['model']), shared.setdefault(name, params), reply)
+  params = shared.setdefault(json.dumps(params) if params else '', params)
+  return Row(_text(raw, 'key'), place, sys.intern(raw['model']), params, reply)
+
+
+def billed(usage: Mapping[str, Any]) -> dict[str, int]:
+  """Tokens in and out; what a vendor bills besides the answer (thoughts) is in the total alone at some of them."""
+  prompt, completion = int(usage['prompt_tokens']), int(usage['completion_tokens'])
+  thoughts = int(usage.get('total_tokens', 0)) - prompt - completion
+  return {'prompt_tokens': prompt, 'completion_tokens': completion + max(0, thoughts)}
 
 
 def _text(raw: dict, name: str) -> str:
@@ -238,6 +254,7 @@ class Writer:
     host = ''.join(c if c.isalnum() else '-' for c in socket.gethostname())[:40]
     path = folder / f'{stage}-{host}-{secrets.token_hex(4)}.jsonl'
     self._file = AppendedFile(path, num_coming) if on_disk else None
+    self._unread = AppendedFile(folder / UNREAD / path.name, 0) if on_disk else None
     self._on_row = on_row
 
   def append(self, request: Request, key: str, model: str, params: Mapping[str, Any], reply: Reply):
@@ -260,14 +277,24 @@ class Writer:
       'time': reply.time,
       'seconds': round(reply.seconds, 3),
     }
-    text = json.dumps(row, ensure_ascii=False, separators=(',', ':')) + '\n'
-    # A reply is UTF-8, and a prompt must not be able to stop it.
-    full = self._file.append(text.encode('utf-8', 'replace')) if self._file is not None else None
+    row |= {name: value for name in ('tier', 'url', 'raw') if (value := getattr(reply, name))}
+    full = self._file.append(_line(row)) if self._file is not None else None
     self._on_row(Row(key, request.slot, model, dict(params), reply))
     if full is not None:
       raise full
 
+  def append_unread(self, request: Request, key: str, body: str):
+    """Keeps a response that is no reply, in a file that no ledger reads; raises InputError as `append` does."""
+    if self._unread is not None:
+      self._unread.append(_line({'key': key, 'slot': dataclasses.asdict(request.slot), 'body': body}))
+
   def close(self):
     """Ends with everything on the disk; raises InputError where that fails."""
-    if self._file is not None:
-      self._file.close()
+    for file in (self._file, self._unread):
+      if file is not None:
+        file.close()
+
+
+def _line(row: dict[str, Any]) -> bytes:
+  """One line of JSON; half a surrogate pair in a prompt must not be able to stop a reply."""
+  return (json.dumps(row, ensure_ascii=False, separators=(',', ':')) + '\n').encode('utf-8', 'replace')

@@ -8,6 +8,7 @@ from types import TracebackType
 from skillmix_jax.progress import terminal_bar
 
 LOG_EVERY = 10.0  # seconds between lines in a log
+ENOUGH = 20  # replies, to tell what all will cost
 SILENCE = 60.0  # seconds without a reply, after which it is said, and again after as many
 
 Prices = tuple[float, float]  # dollars for a million tokens, in and out
@@ -52,7 +53,7 @@ class Wave:
     self._out += usage.get('completion_tokens', 0)
     if self._bar is not None:
       self._bar.update(self._bar.task_ids[0], completed=self._done, description=self._spent())
-    elif time.perf_counter() - self._logged > LOG_EVERY:
+    elif time.perf_counter() - self._logged > LOG_EVERY or (self._prices and self._done == ENOUGH < self._total):
       self._logged = time.perf_counter()
       rate = self._done / (self._logged - self._began)
       left = (self._total - self._done) / rate
@@ -78,7 +79,12 @@ class Wave:
         self._print(f'{so_far} reply yet, {now - self._heard:.0f} s')
 
   def _spent(self) -> str:
-    return f'{self._in:,} + {self._out:,} tokens, {money(dollars(self._prices, self._in, self._out))}'
+    """Tokens and dollars so far; and of the whole wave, for real replies may be much longer than usual ones."""
+    spent = dollars(self._prices, self._in, self._out)
+    so_far = f'{self._in:,} + {self._out:,} tokens, {money(spent)}'
+    if not spent or not ENOUGH <= self._done < self._total:
+      return so_far
+    return f'{so_far} of about {money(spent / self._done * self._total)}'
 
   def _print(self, line: str):
     print(f'{self._name}: {line}', file=sys.stderr, flush=True)

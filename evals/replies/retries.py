@@ -6,29 +6,32 @@ from collections import Counter
 
 TOGETHER = 1.0  # seconds in which what happens is one line
 EVERY = 10.0  # seconds between two lines
-MOST_PATIENT = 4  # times as long as the first attempt
+MOST_LATE = 3  # attempts that may be too slow, each twice as patient as the one before it
 
 
 class Patience:
   """How long the next attempt of one request may take, and why there is a next one.
 
   A server that is slow, or works through a queue, would be asked for the same answer again and again, and compute it
-  each time: so what was too slow may take twice as long the next time.
+  (and bill it) each time: so what was too slow may take twice as long the next time, and there are few next times.
 
   Attributes:
     seconds: that the next attempt may take.
     waited: how long the last one that was too slow was waited for.
     reason: why the last attempt failed; '' before it did.
+    num_late: attempts that were too slow.
+    num_refused: attempts that came too soon after others (429).
   """
 
   def __init__(self, seconds: float):
     self.seconds, self.waited, self.reason = seconds, 0.0, ''
-    self._longest = seconds * MOST_PATIENT
+    self.num_late = self.num_refused = 0
 
   def lose(self):
     """Notes that an attempt was too slow."""
     self.reason = f'no answer within {self.seconds:g} s (if the server is slow, lower --concurrency)'
-    self.waited, self.seconds = self.seconds, min(2 * self.seconds, self._longest)
+    self.waited, self.seconds = self.seconds, 2 * self.seconds
+    self.num_late += 1
 
 
 class Retries:

@@ -146,7 +146,7 @@ def _graded(run: Run, text: Text, given: Sequence[Vote], swapped: Decoy | None) 
   return GradedText(
     combination=combination.id, setting=combination.setting, k=combination.k, skills=tuple(combination.skills),
     topic=combination.topic, generation=text.generation,
-    grader=' and '.join(sorted({vote.row.reply.model for vote in given if vote.row})),
+    grader=' and '.join(sorted({vote.row.reply.model for vote in given if vote.row and vote.row.reply.model})),
     text=text.text, answer1=text.answer1, answer2=text.answer2,
     votes=tuple(tuple(vote.points) if vote.points else None for vote in given),
     reasons=tuple(vote.reason or ('not asked yet' if vote.pending else '') for vote in given),

@@ -5,8 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from evals import graders
-from evals.replies.progress import dollars
+from evals.replies import cost
 from evals.replies.run import Run
 from evals.replies.waves import Grader
 from evals.results import cells, improving, trust
@@ -142,9 +141,9 @@ _OPTIONAL = ('seen', 'improving', 'spent')  # not a key of their own in every me
 
 
 def count_spent(run: Run) -> Spent:
-  """Counts every reply of the ledger; our own checkpoints and exact graders cost nothing."""
+  """Counts every reply of the ledger, at the price of the tier that it was answered at."""
   num_requests = num_prompt = num_completion = 0
-  cost, known, times = 0.0, True, []
+  spent, known, times = 0.0, True, []
   for row in run.ledger.rows():
     reply = row.reply
     tokens = reply.usage['prompt_tokens'], reply.usage['completion_tokens']
@@ -152,12 +151,11 @@ def count_spent(run: Run) -> Spent:
     num_requests += 1
     num_prompt += tokens[0]
     num_completion += tokens[1]
-    ours = row.model.startswith('checkpoint:') or row.model == 'exact'
-    price = dollars((0.0, 0.0) if ours else graders.price(row.model), *tokens)
+    price = cost.of_row(row)
     known = known and price is not None
-    cost += price or 0.0
+    spent += price or 0.0
   return Spent(
-    num_requests, num_prompt, num_completion, cost if known else None, min(times, default=''), max(times, default='')
+    num_requests, num_prompt, num_completion, spent if known else None, min(times, default=''), max(times, default='')
   )
 
 

@@ -33,9 +33,27 @@ ERRORS = {  # fault: status, code, message, headers
   '500': (500, 'server_error', 'The server had an error while processing your request', ''),
   'quota': (429, 'insufficient_quota', 'You exceeded your current quota, please check your plan and billing', ''),
   'bad': (400, 'invalid_value', "Unsupported value: 'temperature' does not support 0.2 with this model", ''),
+  'moderated': (400, 'content_filter', "The prompt triggered the service's content management policy", ''),
+  'flagged': (403, 'forbidden', 'Your input was flagged by moderation', ''),
   'forbidden': (403, 'unsupported_country', 'Country, region, or territory not supported', ''),
 }
-OTHERS = ('hang', 'cut', 'html', 'json', 'null', 'empty', 'filter', 'error200', 'echo', 'repeat')
+OTHERS = (
+  'hang',
+  'cut',
+  'html',
+  'json',
+  'null',
+  'empty',
+  'filter',
+  'error200',
+  'echo',
+  'repeat',
+  'parts',
+  'refusal',
+  'odd',
+  'deep',
+  'infinite',
+)
 
 
 def text_of(body: dict) -> str:
@@ -81,6 +99,7 @@ class Server:
     base_url: what OPENAI_BASE_URL would be.
     requests: bodies of all chat requests so far, refused ones included.
     num_paid: whole completions so far.
+    targets: paths and queries that were asked for.
     in_flight: chat requests that are being answered; most_in_flight: the most at a time.
   """
 
@@ -113,6 +132,7 @@ class Server:
     self._models, self._api_key, self._port = models, api_key, port
     self._paid = None if paid is None else os.open(paid, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
     self.requests: list[dict] = []
+    self.targets: list[str] = []
     self.keep_requests = True
     self.num_requests = self.num_paid = self.in_flight = self.most_in_flight = 0
     self.base_url = ''
@@ -148,7 +168,9 @@ class Server:
         first, *lines = head.split('\r\n')
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(':') for line in lines)}
         content = await reader.readexactly(int(headers.get('content-length', 0)))
-        method, path, _ = first.split(' ')
+        method, target, _ = first.split(' ')
+        self.targets.append(target)
+        path = target.partition('?')[0]
         if method == 'POST' and path.endswith('/chat/completions'):
           keep = await self._chat(json.loads(content), headers, writer)
         elif path.endswith('/stats'):
@@ -219,13 +241,30 @@ class Server:
       elif fault == 'repeat':  # a proxy that shows the headers it was sent, in every text of a completion
         completion |= {'id': f'id {key}', 'model': f'model {key}'}
         completion['choices'][0] |= {'finish_reason': key, 'message': {'content': repeated(key)}}
+      elif fault == 'parts':  # as models do that think aloud
+        thoughts = {'type': 'thinking', 'thinking': [{'type': 'text', 'text': 'hm'}]}
+        text = {'type': 'text', 'text': completion['choices'][0]['message']['content']}
+        completion['choices'][0]['message']['content'] = [thoughts, text]
+      elif fault == 'refusal':
+        completion['choices'][0]['message'] = {'content': None, 'refusal': 'I cannot help with that.'}
+      elif fault == 'odd':  # another protocol's reply
+        completion['output'] = completion.pop('choices')
+      elif fault == 'infinite':
+        completion['usage'] = {
+          'prompt_tokens': float('inf'),
+          'completion_tokens': 7,
+          'more': {'a': float('nan'), 'b': 3},
+        }
       else:
-        assert fault is None, f'{fault!r} is none of {", ".join((*ERRORS, *OTHERS))}'
+        assert fault in (None, 'deep'), f'{fault!r} is none of {", ".join((*ERRORS, *OTHERS))}'
       self.num_paid += 1
       if self._paid is not None:
         digest = hashlib.sha256(json.dumps(body).encode()).hexdigest()[:16]
         os.write(self._paid, f'{completion["id"]} {digest}\n'.encode())
-    return _send(writer, 200, json.dumps(completion))
+    text = json.dumps(completion)
+    if fault == 'deep':
+      text = text.replace('"usage"', f'"deep": {"[" * 100_000}{"]" * 100_000}, "usage"')
+    return _send(writer, 200, text)
 
   def _completion(self, body: dict) -> dict[str, Any]:
     text = self._reply(body)
