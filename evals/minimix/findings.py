@@ -96,11 +96,11 @@ def report(rows: Sequence[Row], study: Study) -> list[str]:
   """All that is printed of one study, Markdown."""
   ratios, seeds = tally.ratios(rows), sorted({row.seed for row in rows})
   planned = sum(seed in seeds for seed in study.seeds)
+  tests = [*comparison_table(verdicts.find(ratios, study), study), ''] if len(seeds) > 1 else []
   others = f' and {len(seeds) - planned} other' if len(seeds) > planned else ''
   return [
     f'Study {study.name}: {planned} of {len(study.seeds)} planned seeds{others} ({", ".join(map(str, seeds))}).', '',
-    *table(ratios, study), '', *comparison_table(verdicts.find(ratios, study), study), '', text_losses(rows, study),
-    *headline(ratios),
+    *table(ratios, study), '', *tests, text_losses(rows, study), *headline(ratios),
   ]  # fmt: skip
 
 
