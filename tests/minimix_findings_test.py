@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from evals.minimix import findings, shown, tally, verdicts
+from evals.minimix import answer, findings, shown, tally, verdicts
 from evals.minimix.studies import APART, MAIN, STUDIES
 from evals.minimix.tally import FULL_MARKS, Row
 from evals.results import statistics
@@ -84,10 +84,24 @@ def test_arms_that_were_asked_other_questions_are_not_compared():
     tally.ratios(rows(MAIN, {'D1': [1]}) + rows(MAIN, {'D123': [1]}, n=99))
 
 
+def test_the_answer_says_how_many_seeds_it_rests_on_and_each_verdict_once():
+  cells = {(c.setting, c.k) for c in MAIN.comparisons}
+  counts = {'D1': [1] * 8, 'D12': range(8), 'D123': range(20, 28)}
+  table = [row for cell in cells for row in rows(MAIN, counts, *cell)]
+  said = answer.sentences(table)
+  assert 'holds: ' in said and all(said.replace('\n', ' ').count(c.what) == 1 for c in MAIN.comparisons)
+  assert 'Pairs alone, D(1,2), give .04 with three' in said.replace('\n', ' ')  # (0 + ... + 7) / 8 = 3.5 of 100
+  few = answer.sentences([row for row in table if row.seed < 25])
+  assert '5 of 8 planned seeds' in few and 'holds' not in few
+  assert answer.table(table)[-1] == '| D(1,2,3) | - | .24 | .24 | .24 | - | .24 | - | - |'  # (20 + ... + 27) / 8 = 23.5
+
+
 def test_the_published_tables_follow_from_the_published_numbers():
-  page = (ROOT / 'docs' / 'results' / 'minimix.md').read_text()
-  assert all(f'<!-- findings: {name} -->' in page for name in STUDIES)
-  assert findings.fill(page, tally.read(ROOT / 'docs' / 'results' / 'minimix.csv')) == page
+  published = tally.read(ROOT / 'docs' / 'results' / 'minimix.csv')
+  for path, blocks in (('docs/results/minimix.md', [*STUDIES, 'answer', 'short']), ('README.md', ['answer', 'short'])):
+    page = (ROOT / path).read_text()
+    assert all(f'<!-- findings: {name} -->' in page for name in blocks)
+    assert findings.fill(page, published) == page
 
 
 def test_unseen_is_what_no_sentence_holds(tmp_path):

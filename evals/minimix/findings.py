@@ -1,7 +1,7 @@
 """What the toy experiment shows: every arm and seed in one table, every comparison with its tests, a figure.
 
     python -m evals.minimix.findings --table=docs/results/minimix.csv --figure=docs/results/minimix.svg \\
-        --page=docs/results/minimix.md
+        --pages=docs/results/minimix.md,README.md
     python -m evals.minimix.findings --seeds=runs/minimix/seed-20,runs/minimix/seed-21
     python -m evals.minimix.findings --seeds=demo
 
@@ -13,7 +13,8 @@ dialog.
 Studies and their comparisons are named in evals/minimix/studies.py. A comparison is tested over seeds by exact sign
 flips, whose p is corrected by Holm over the study, and by Student's t. A verdict needs all planned seeds.
 
---page puts what is printed of a study into a Markdown file, between <!-- findings: NAME --> and <!-- /findings -->.
+--pages puts what is printed of a study into Markdown files, between <!-- findings: NAME --> and <!-- /findings -->;
+NAME may also be `answer`, five sentences on the main study, or `short`, a small table of it.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from evals.minimix import figure, tally, verdicts
+from evals.minimix import answer, figure, tally, verdicts
 from evals.minimix.studies import MAIN, STUDIES, Study
 from evals.minimix.tally import Ratios, Row
 from evals.minimix.verdicts import Finding
@@ -95,20 +96,24 @@ def report(rows: Sequence[Row], study: Study) -> list[str]:
   """All that is printed of one study, Markdown."""
   ratios, seeds = tally.ratios(rows), sorted({row.seed for row in rows})
   planned = sum(seed in seeds for seed in study.seeds)
+  tests = [*comparison_table(verdicts.find(ratios, study), study), ''] if len(seeds) > 1 else []
   others = f' and {len(seeds) - planned} other' if len(seeds) > planned else ''
   return [
     f'Study {study.name}: {planned} of {len(study.seeds)} planned seeds{others} ({", ".join(map(str, seeds))}).', '',
-    *table(ratios, study), '', *comparison_table(verdicts.find(ratios, study), study), '', text_losses(rows, study),
-    *headline(ratios),
+    *table(ratios, study), '', *tests, text_losses(rows, study), *headline(ratios),
   ]  # fmt: skip
 
 
 def fill(page: str, rows: Sequence[Row]) -> str:
-  """The page with each study's block as the rows say."""
+  """The page with each block as the rows say."""
+  blocks = {}
   for study in STUDIES.values():
     of_study = [row for row in rows if row.study == study.name]
-    block = '\n'.join(report(of_study, study)) if of_study else f'Study {study.name}: not run yet.'
-    start, end = f'<!-- findings: {study.name} -->', '<!-- /findings -->'
+    blocks[study.name] = '\n'.join(report(of_study, study)) if of_study else f'Study {study.name}: not run yet.'
+  main_rows = [row for row in rows if row.study == MAIN.name]
+  blocks |= {'answer': answer.sentences(main_rows), 'short': '\n'.join(answer.table(main_rows))}
+  for name, block in blocks.items():
+    start, end = f'<!-- findings: {name} -->', '<!-- /findings -->'
     if start in page:
       head, _, rest = page.partition(start)
       _, _, tail = rest.partition(end)
@@ -137,14 +142,13 @@ def main():
   if FLAGS.figure:
     out = output_file('figure', FLAGS.figure, 'minimix.svg')
     figure.draw(tally.ratios(row for row in rows if row.study == MAIN.name), MAIN, out)
-  if FLAGS.page:
-    page = Path(FLAGS.page)
-    write_output('page', page, fill(page.read_text(encoding='utf-8'), rows))
+  for page in map(Path, FLAGS.pages):
+    write_output('pages', page, fill(page.read_text(encoding='utf-8'), rows))
 
 
 if __name__ == '__main__':
   flags.DEFINE_list('seeds', [], 'folders of examples/minimix.sh')
   flags.DEFINE_string('table', None, 'CSV file of evals.minimix.record')
-  flags.DEFINE_string('page', None, 'Markdown file whose blocks are filled')
+  flags.DEFINE_list('pages', [], 'Markdown files whose blocks are filled')
   flags.DEFINE_string('figure', None, 'SVG of the main study to write, with the paper beside it')
   command.run(main)

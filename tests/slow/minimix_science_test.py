@@ -7,6 +7,9 @@ import sys
 
 from evals_test import run
 
+from evals.minimix import grader
+from evals.results import graded
+
 
 def test_variants(tmp_path):
   out = tmp_path / 'seed-0'
@@ -33,7 +36,7 @@ def test_variants(tmp_path):
   weights = [(out / folder / 'runs/D123/config.json').read_text() for folder in ('', 'one-sentence')]
   models = [json.loads(text)['data_identity'] for text in weights]
   assert models[0] != models[1]
-  for row in map(json.loads, (out / 'one-sentence/evals/D123/grades.jsonl').open()):
-    assert row['num_sentences'] <= 1 or row['votes'][0][-1] == 0
+  for text in graded.load(out / 'one-sentence/evals/D123').texts:
+    assert text.votes == (grader.points(text.skills, text.topic, text.text, limit=1),)
   bases = [(out / folder / 'world/base/text.jsonl').read_text() for folder in ('', 'one-sentence', 'apart')]
   assert bases[0] == bases[1] != bases[2]
