@@ -6,18 +6,18 @@
 Each run is compared with every one before it: the later minus the earlier, for every setting and k in which they share
 combinations. The p values are exact (McNemar for 0/1, sign flips for shares) and corrected (Holm) over all contrasts
 that are asked for, so ask for what you want to know. With --train_data, the files that a student was trained on, a
-verdict is refused when the only grader is of the family that wrote them. Students that were sampled with another
-temperature, top_p or max_tokens are not compared.
+verdict is refused when the only grader is of the family that wrote them. Runs of which more differs than the student
+(catalog, sampling, generations, votes, how they are counted, the grader) are not compared: the line says what differs
+and what to repeat.
 """
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
 from evals.questions.settings import parse_ks
-from evals.results import contrasts, graded, terminal, training_data
+from evals.results import comparable, contrasts, graded, terminal, training_data
 from evals.results.cells import METRICS
 from evals.results.contrasts import Contrast
 from evals.results.graded import GradedRun
@@ -27,47 +27,22 @@ from skillmix_jax.errors import InputError
 FLAGS = flags.FLAGS
 
 
-def check_same_grader(runs: Sequence[GradedRun]):
-  """Raises InputError where marks of two graders would be compared."""
-  for run in runs[1:]:
-    if run.grader != runs[0].grader:
-      raise InputError(
-        f'{runs[0].name} was graded by {runs[0].grader} and {run.name} by {run.grader}: marks of two graders are not '
-        'comparable; grade both with the same one'
-      )
-
-
-def check_same_sampling(runs: Sequence[GradedRun]):
-  """Raises InputError where two students wrote with different settings."""
-  first = contrasts.sent(runs[0])
-  for run in runs[1:]:
-    other = contrasts.sent(run)
-    if names := [name for name in first if first[name] != other[name]]:
-      say = lambda values: ' '.join(
-        f'--config.student.{name}={values[name]}' if values[name] is not None else f'no {name} (what the server takes)'
-        for name in names
-      )
-      raise InputError(
-        f'{runs[0].name} was written with {say(first)} and {run.name} with {say(other)}: such students are not '
-        'comparable; sample one of them again, into another --run, with the settings of the other'
-      )
-
-
 def find(runs: Sequence[GradedRun], metric: str, settings: Sequence[str], ks: Sequence[int]) -> list[Contrast]:
-  """Returns all contrasts of the runs in the cells asked for; raises InputError where they share no combination."""
+  """Returns all contrasts of the runs in the cells asked for.
+
+  Raises:
+    InputError: two runs are not comparable, or share no combination.
+  """
   for name, asked, there in (
     ('settings', settings, {text.setting for run in runs for text in run.texts}),
     ('ks', ks, {text.k for run in runs for text in run.texts}),
   ):
     if odd := [one for one in asked if one not in there]:
       raise InputError(f'--{name}: no run has {odd[0]}, but {", ".join(map(str, sorted(there)))}')
-  found = []
-  for earlier, later in itertools.combinations(runs, 2):
-    found += [
-      one
-      for one in contrasts.contrast(later, earlier, metric)
-      if (not settings or one.setting in settings) and (not ks or one.k in ks)
-    ]
+  every, refusals = contrasts.between(runs, metric)
+  if refusals:
+    raise InputError(refusals[0])
+  found = [one for one in every if (not settings or one.setting in settings) and (not ks or one.k in ks)]
   if not found:
     raise InputError(
       'these runs share no complete combination in the cells asked for: sample both with the same config and seed'
@@ -87,12 +62,12 @@ def main():
   if len(FLAGS.runs) < 2:
     raise InputError('--runs=A,B needs at least two runs')
   ks = parse_ks(FLAGS.ks)
-  runs = [graded.load(Path(path)) for path in FLAGS.runs]
-  check_same_grader(runs)
-  check_same_sampling(runs)
+  paths = [Path(path) for path in FLAGS.runs]
+  runs = [graded.load(path, name) for path, name in zip(paths, comparable.names(paths))]
   found = find(runs, FLAGS.metric, FLAGS.settings, ks)
   writers = training_data.read(FLAGS.train_data).families if FLAGS.train_data else frozenset()
   terminal.print_contrasts(contrasts.decide(found, contrasts.refusal(runs, writers)))
+  print(f'\n{contrasts.SCOPE}')
 
 
 if __name__ == '__main__':

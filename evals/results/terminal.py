@@ -12,6 +12,7 @@ from evals.results.trust import CRITERIA
 from evals.results.written import about, probability, share, signed
 
 WIDTH = 18
+LISTED = 5  # pairs of runs that are not compared
 
 
 def with_interval(estimate: Estimate | None) -> str:
@@ -91,6 +92,19 @@ def print_improving(found: Improving):
       print(f'  refused: {reason}')
 
 
+def of_asked(contrast: Contrast) -> str:
+  """'100'; '76 of 100' where 24 lack a mark in one of the runs."""
+  return f'{contrast.n} of {contrast.asked} ' if contrast.asked > contrast.n else str(contrast.n)
+
+
+def print_refusals(refusals: Sequence[str]):
+  """Which runs are not compared, and what to do about it."""
+  for reason in refusals[:LISTED]:
+    print(f'\nrefused: {reason}')
+  if len(refusals) > LISTED:
+    print(f'and {len(refusals) - LISTED} more pairs')
+
+
 def print_contrasts(found: Iterable[Contrast]):
   """Prints a line for each; differences of Ratio of Full Marks or what `metric` says."""
   grouped = itertools.groupby(found, key=lambda contrast: (contrast.metric, contrast.grader))
@@ -104,7 +118,7 @@ def print_contrasts(found: Iterable[Contrast]):
       if line.needed:
         verdict += f', about {about(line.needed)} combinations would decide it'
       print(
-        f'{f"{line.a} - {line.b}":{width}}  {line.setting:9} k={line.k}  n={line.n:<5}{share(line.mean_b)} -> '
+        f'{f"{line.a} - {line.b}":{width}}  {line.setting:9} k={line.k}  n={of_asked(line):<5}{share(line.mean_b)} -> '
         f'{share(line.mean_a):5} {line.difference:+.2f} [{low:+.2f}, {high:+.2f}]  p={line.p:.2g}, '
         f'Holm {line.p_holm:.2g}: {verdict}'
       )
