@@ -31,7 +31,7 @@ class Vendor(NamedTuple):
   shares: Mapping[str, float] = {}
 
 
-# The shares are what vendors ask in general for batches (half); look at the vendor's page before a large run. Anthropic's
+# The shares are what batches cost at these vendors as a rule: look at the vendor's page before a large run. Anthropic's
 # batches have a format of their own.
 VENDORS = {
   'openai': Vendor(('openai.com',), 'OPENAI_API_KEY', {'batch': 0.5, 'flex': 0.5}),
