@@ -2,22 +2,27 @@
 
     python -m evals.compare --runs=runs/base,runs/d123
     python -m evals.compare --runs=runs/d1,runs/d12,runs/d123 --settings=held_out --ks=2,3
+    python -m evals.compare --seeds=s1/d123,s2/d123,s3/d123 --against=s1/d12,s2/d12,s3/d12
 
 Each run is compared with every one before it: the later minus the earlier, for every setting and k in which they share
 combinations. The p values are exact (McNemar for 0/1, sign flips for shares) and corrected (Holm) over all contrasts
 that are asked for, so ask for what you want to know. With --train_data, the files that a student was trained on, a
-verdict is refused when the only grader is of the family that wrote them. Students that were sampled with another
-temperature, top_p or max_tokens are not compared.
+verdict is refused when the only grader is of the family that wrote them. Runs of which more differs than the student
+(catalog, sampling, generations, votes, how they are counted, the grader) are not compared: the line says what differs
+and what to repeat.
+
+--seeds and --against compare two recipes: models that were trained alike but for the seed. Each seed is one
+observation, the difference of its two models. Up to 20 seeds exact sign flips decide, Student's t beyond; both are
+printed. Six seeds are the fewest that can decide one cell.
 """
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
 from evals.questions.settings import parse_ks
-from evals.results import contrasts, graded, terminal, training_data
+from evals.results import comparable, contrasts, graded, over_seeds, terminal, training_data
 from evals.results.cells import METRICS
 from evals.results.contrasts import Contrast
 from evals.results.graded import GradedRun
@@ -25,58 +30,56 @@ from skillmix_jax import command
 from skillmix_jax.errors import InputError
 
 FLAGS = flags.FLAGS
+NONE_SHARED = (
+  'these runs share no complete combination in the cells asked for: sample both with the same config and seed'
+)
 
 
-def check_same_grader(runs: Sequence[GradedRun]):
-  """Raises InputError where marks of two graders would be compared."""
-  for run in runs[1:]:
-    if run.grader != runs[0].grader:
-      raise InputError(
-        f'{runs[0].name} was graded by {runs[0].grader} and {run.name} by {run.grader}: marks of two graders are not '
-        'comparable; grade both with the same one'
-      )
-
-
-def check_same_sampling(runs: Sequence[GradedRun]):
-  """Raises InputError where two students wrote with different settings."""
-  first = contrasts.sent(runs[0])
-  for run in runs[1:]:
-    other = contrasts.sent(run)
-    if names := [name for name in first if first[name] != other[name]]:
-      say = lambda values: ' '.join(
-        f'--config.student.{name}={values[name]}' if values[name] is not None else f'no {name} (what the server takes)'
-        for name in names
-      )
-      raise InputError(
-        f'{runs[0].name} was written with {say(first)} and {run.name} with {say(other)}: such students are not '
-        'comparable; sample one of them again, into another --run, with the settings of the other'
-      )
-
-
-def find(runs: Sequence[GradedRun], metric: str, settings: Sequence[str], ks: Sequence[int]) -> list[Contrast]:
-  """Returns all contrasts of the runs in the cells asked for; raises InputError where they share no combination."""
+def check_cells(runs: Sequence[GradedRun], settings: Sequence[str], ks: Sequence[int]):
+  """Raises InputError where no run has a setting or a k that is asked for."""
   for name, asked, there in (
     ('settings', settings, {text.setting for run in runs for text in run.texts}),
     ('ks', ks, {text.k for run in runs for text in run.texts}),
   ):
     if odd := [one for one in asked if one not in there]:
       raise InputError(f'--{name}: no run has {odd[0]}, but {", ".join(map(str, sorted(there)))}')
-  found = []
-  for earlier, later in itertools.combinations(runs, 2):
-    found += [
-      one
-      for one in contrasts.contrast(later, earlier, metric)
-      if (not settings or one.setting in settings) and (not ks or one.k in ks)
-    ]
-  if not found:
-    raise InputError(
-      'these runs share no complete combination in the cells asked for: sample both with the same config and seed'
-    )
+
+
+def within(found: Sequence[Contrast], settings: Sequence[str], ks: Sequence[int]) -> list[Contrast]:
+  """Those in the cells asked for."""
+  return [one for one in found if (not settings or one.setting in settings) and (not ks or one.k in ks)]
+
+
+def find(runs: Sequence[GradedRun], metric: str, settings: Sequence[str], ks: Sequence[int]) -> list[Contrast]:
+  """Returns all contrasts of the runs in the cells asked for.
+
+  Raises:
+    InputError: two runs are not comparable, or share no combination.
+  """
+  check_cells(runs, settings, ks)
+  every, refusals = contrasts.between(runs, metric)
+  if refusals:
+    raise InputError(refusals[0])
+  if not (found := within(every, settings, ks)):
+    raise InputError(NONE_SHARED)
+  return found
+
+
+def find_over_seeds(
+  seeds: Sequence[GradedRun], against: Sequence[GradedRun], metric: str, settings: Sequence[str], ks: Sequence[int]
+) -> list[list[Contrast]]:
+  """The same for the two models of each seed, one list a seed."""
+  check_cells([*seeds, *against], settings, ks)
+  found = [within(of_seed, settings, ks) for of_seed in over_seeds.pair(seeds, against, metric)]
+  if not any(found):
+    raise InputError(NONE_SHARED)
   return found
 
 
 def _define_flags():
   flags.DEFINE_list('runs', [], 'folders of graded runs, the baseline first')
+  flags.DEFINE_list('seeds', [], 'runs of one recipe, one for each training seed')
+  flags.DEFINE_list('against', [], 'runs of the other, in the same order of seeds')
   flags.DEFINE_enum('metric', 'ratio_of_full_marks', list(METRICS), 'metric to compare')
   flags.DEFINE_list('settings', [], 'settings to compare; default: all')
   flags.DEFINE_list('ks', [], 'numbers of skills to compare; default: all')
@@ -84,15 +87,27 @@ def _define_flags():
 
 
 def main():
-  if len(FLAGS.runs) < 2:
+  over = bool(FLAGS.seeds or FLAGS.against)
+  if over and (FLAGS.runs or len(FLAGS.seeds) != len(FLAGS.against) or len(FLAGS.seeds) < 2):
+    raise InputError(
+      f'--seeds has {len(FLAGS.seeds)} runs and --against {len(FLAGS.against)}: give as many, 2 or more, one for each '
+      'training seed in the same order, without --runs'
+    )
+  if not over and len(FLAGS.runs) < 2:
     raise InputError('--runs=A,B needs at least two runs')
   ks = parse_ks(FLAGS.ks)
-  runs = [graded.load(Path(path)) for path in FLAGS.runs]
-  check_same_grader(runs)
-  check_same_sampling(runs)
-  found = find(runs, FLAGS.metric, FLAGS.settings, ks)
+  paths = [Path(path) for path in (*FLAGS.runs, *FLAGS.seeds, *FLAGS.against)]
+  runs = [graded.load(path, name) for path, name in zip(paths, comparable.names(paths))]
   writers = training_data.read(FLAGS.train_data).families if FLAGS.train_data else frozenset()
-  terminal.print_contrasts(contrasts.decide(found, contrasts.refusal(runs, writers)))
+  refusal = contrasts.refusal(runs, writers)
+  if over:
+    half = len(runs) // 2
+    by_seed = find_over_seeds(runs[:half], runs[half:], FLAGS.metric, FLAGS.settings, ks)
+    terminal.print_over_seeds(over_seeds.decide(by_seed, refusal), by_seed)
+  else:
+    found = find(runs, FLAGS.metric, FLAGS.settings, ks)
+    terminal.print_contrasts(contrasts.decide(found, refusal))
+    print(f'\n{contrasts.SCOPE}')
 
 
 if __name__ == '__main__':

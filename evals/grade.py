@@ -16,6 +16,7 @@ gained and lost. Every reply is on disk before it is parsed; the same command ag
 second one copy the folder without replies/votes-*.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -48,6 +49,12 @@ def check_same_grader(run: Run, grader: Grader):
   before = graded.find_grader(run)
   if before is not None and before != grader:
     copy = f'{run.path}-2'
+    if before.model == grader.model:
+      said, now = json.dumps(before.params), json.dumps(grader.params)
+      raise InputError(
+        f'{run.path} holds votes of {before.model} that was asked with {said}, not {now}: give the same '
+        f'--grader_params, or grade a copy: cp -r {run.path} {copy} && rm {copy}/replies/votes-*'
+      )
     raise InputError(
       f'{run.path} holds votes of {before.model}; a run has one grader. For {grader.model}: '
       f'cp -r {run.path} {copy} && rm {copy}/replies/votes-* and grade {copy}'

@@ -31,7 +31,8 @@ class Vendor(NamedTuple):
   shares: Mapping[str, float] = {}
 
 
-# The shares are those of the pages named above, noted on the same days; Anthropic's batches have a format of their own.
+# The shares are what batches cost at these vendors as a rule: look at the vendor's page before a large run. Anthropic's
+# batches have a format of their own.
 VENDORS = {
   'openai': Vendor(('openai.com',), 'OPENAI_API_KEY', {'batch': 0.5, 'flex': 0.5}),
   'anthropic': Vendor(('anthropic.com',), 'ANTHROPIC_API_KEY'),

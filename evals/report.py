@@ -10,7 +10,6 @@ wrote them. --out writes one self-contained page with the samples.
 """
 
 import dataclasses
-import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from evals.questions import paper_tables
 from evals.replies import waves
 from evals.replies.run import Run, open_run
 from evals.replies.waves import Grader
-from evals.results import contrasts, graded, improving, terminal, training_data
+from evals.results import comparable, contrasts, graded, improving, terminal, training_data
 from evals.results.contrasts import Contrast
 from evals.results.graded import GRADES, GradedText
 from evals.results.people import Audit
@@ -41,13 +40,14 @@ FLAGS = flags.FLAGS
 class Report:
   """One run with everything that is told about it."""
 
+  name: str
   run: Run
   grader: Grader | None
   texts: list[GradedText]
   metrics: RunMetrics
 
 
-def report_run(path: Path, data: TrainingData | None) -> Report:
+def report_run(path: Path, data: TrainingData | None, name: str = '') -> Report:
   """Rebuilds grades.jsonl and metrics.json of one run; first_grades.jsonl where first answers were graded."""
   run = open_run(path)
   grader = graded.find_grader(run)
@@ -60,7 +60,7 @@ def report_run(path: Path, data: TrainingData | None) -> Report:
     if rows:
       write_jsonl(path / GRADES[answer], (text.to_json() for text in rows))
   write_json(path / 'metrics.json', metrics.to_json())
-  return Report(run, grader, texts, metrics)
+  return Report(name or path.name, run, grader, texts, metrics)
 
 
 def raw_replies(report: Report) -> Callable[[str, int], Exchange]:
@@ -78,24 +78,20 @@ def raw_replies(report: Report) -> Callable[[str, int], Exchange]:
   return find
 
 
-def find_contrasts(reports: Sequence[Report], data: TrainingData | None) -> list[Contrast]:
-  """Every run minus every one before it that the same grader marked and that was sampled alike; full marks."""
-  runs = [graded.as_compared(report.run, report.grader, report.texts) for report in reports if report.grader]
-  found = []
-  for earlier, later in itertools.combinations(runs, 2):
-    if earlier.grader == later.grader and contrasts.sent(earlier) == contrasts.sent(later):
-      found += contrasts.contrast(later, earlier, 'ratio_of_full_marks')
-  return contrasts.decide(found, contrasts.refusal(runs, data.families if data else ())) if found else []
+def find_contrasts(reports: Sequence[Report], data: TrainingData | None) -> tuple[list[Contrast], list[str]]:
+  """(every run minus each before it that is comparable with it, in full marks; why the others are not)."""
+  runs = [graded.as_compared(one.run, one.grader, one.texts, one.name) for one in reports if one.grader]
+  found, refusals = contrasts.between(runs, 'ratio_of_full_marks')
+  return contrasts.decide(found, contrasts.refusal(runs, data.families if data else ())) if found else [], refusals
 
 
 def to_view(report: Report, found: Sequence[Contrast]) -> RunView:
   """Returns the results as the page needs them."""
   model, row = paper_tables.parse_row(report.run.settings.paper_row)
-  name = report.run.path.name
   return RunView(
-    name=name, metrics=report.metrics, texts=report.texts, raw=raw_replies(report), row=row, model=model,
+    name=report.name, metrics=report.metrics, texts=report.texts, raw=raw_replies(report), row=row, model=model,
     family=graders.family(report.grader.model) if report.grader else None,
-    contrasts=[contrast for contrast in found if contrast.a == name],
+    contrasts=[contrast for contrast in found if contrast.a == report.name],
   )  # fmt: skip
 
 
@@ -110,21 +106,25 @@ def main():
     raise InputError('--runs=RUN is missing, see --help')
   out = output_file('out', FLAGS.out, 'report.html') if FLAGS.out else None
   data = training_data.read(FLAGS.train_data) if FLAGS.train_data else None
-  reports = [report_run(Path(path), data) for path in FLAGS.runs]
+  paths = [Path(path) for path in FLAGS.runs]
+  reports = [report_run(path, data, name) for path, name in zip(paths, comparable.names(paths))]
   for report in reports:
-    terminal.print_run(report.run.path.name, report.metrics, report.run.settings.paper_row)
-  found = find_contrasts(reports, data)
+    terminal.print_run(report.name, report.metrics, report.run.settings.paper_row)
+  found, refusals = find_contrasts(reports, data)
   decided = [one for one in found if one.verdict != 'undecided']
   terminal.print_contrasts(decided)
+  terminal.print_refusals(refusals)
   if len(decided) < len(found):
     print(f'{len(found) - len(decided)} of {len(found)} differences are undecided: evals.compare corrects for fewer')
+  if found:
+    print(f'\n{contrasts.SCOPE}')
   if out is not None:
     from evals import page
 
     files_of_people = (report.run.path / 'audit.json' for report in reports)
     audits = [Audit.from_json(json.loads(file.read_text())) for file in files_of_people if file.is_file()]
     views = [to_view(report, found) for report in reports]
-    html = page.render(views, paper_tables.results(), title='SKILL-MIX', audits=audits)
+    html = page.render(views, paper_tables.results(), title='SKILL-MIX', audits=audits, refusals=refusals)
     write_text(out, html)
     print(f'{out}: {out.stat().st_size / 1e6:.1f} MB')
 

@@ -3,9 +3,9 @@
     python -m skillmix_jax.convert --from_hf=mistralai/Mistral-7B-Instruct-v0.2 --checkpoint=checkpoints/mistral
     python -m skillmix_jax.convert --checkpoint=runs/mine@2000 --to_hf=export/mine --dtype=bfloat16
 
---from_hf takes a folder or the name of a repository on the Hub (LLaMA-2, Mistral and what has their architecture, as
-safetensors). The checkpoint is a workdir W with float32 weights in W/checkpoints/0/params; train takes it as
---config.model.init_from=W. W/tokenizer is what prepare wants as --tokenizer.
+--from_hf takes a folder or the name of a repository on the Hub (a model of models/families.py, as safetensors). The
+checkpoint is a workdir W with float32 weights in W/checkpoints/0/params; train takes it as --config.model.init_from=W.
+W/tokenizer is what prepare wants as --tokenizer.
 
 --to_hf writes a folder that AutoModelForCausalLM and AutoTokenizer open: weights, config, tokenizer with a chat
 template that gives the ids of training, and a README.md that says how the model was made.
@@ -14,6 +14,7 @@ Either is written beside its place and renamed at the end: what has the name is 
 """
 
 import contextlib
+import dataclasses
 import json
 import shutil
 import signal
@@ -89,7 +90,7 @@ def from_hf(reference: str, out: Path, template: str | None):
     hf.check_tensors(folder, like)
     with written_beside('checkpoint', out) as part:
       tokenizer.load(folder).save(part / 'tokenizer')
-      config = {'model': {'init_from': reference} | cfg.__dict__, 'data_identity': source.data_identity}
+      config = {'model': {'init_from': reference} | dataclasses.asdict(cfg), 'data_identity': source.data_identity}
       workdir.record_start(part, config, part / 'tokenizer', list(mesh.devices.flat))
       save_params(part, 0, source.load(like, mesh))
   print(f'{cfg.num_params:,} weights in {out}; template {source.data_identity["template"]["name"]}')

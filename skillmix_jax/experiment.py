@@ -98,7 +98,10 @@ def model_config(config: ConfigDict, data: Data, folder: Path) -> Config:
       f'model.vocab_size={model["vocab_size"]} and model.max_positions={model["max_positions"]} are too small for '
       f'the data: {data.vocab_size} tokens, rows of {data.length}; leave them out and the data decides'
     )
-  return Config(**model)
+  cfg = Config(**model)
+  if not steps_in(folder):
+    cfg.check_family()
+  return cfg
 
 
 def of_weights(model: dict, shape: Config, reference: str) -> Config:
@@ -107,9 +110,10 @@ def of_weights(model: dict, shape: Config, reference: str) -> Config:
   Raises:
     InputError: the config gives another shape; a key that is None leaves it to the weights.
   """
+  known = dataclasses.asdict(shape)
   for name, value in model.items():
-    if name not in COMPUTATION and value is not None and value != getattr(shape, name):
-      theirs = getattr(shape, name)
+    if name not in COMPUTATION and value is not None and value != known[name]:
+      theirs = known[name]
       raise InputError(
         f'model.{name}={value}, but the weights of {reference} have {theirs}: give --config.model.{name}={theirs}, or '
         'other weights'
@@ -138,7 +142,7 @@ def resolve(config: ConfigDict, cfg: Config, data: Data, folder: Path) -> dict:
   A run of an earlier version that goes on in `folder` keeps its held-out rows, the first of each source.
   """
   resolved = config.to_dict() | {'data_identity': workdir.data_identity(data.manifest)}
-  resolved['model'] = {'init_from': config.model.init_from} | cfg.__dict__
+  resolved['model'] = {'init_from': config.model.init_from} | dataclasses.asdict(cfg)
   chosen = workdir.read_config(folder).get('held_out', {}).get('chosen', 'first') if steps_in(folder) else 'spread'
   resolved['held_out'] |= {'chosen': chosen}
   return resolved

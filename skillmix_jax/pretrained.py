@@ -61,6 +61,11 @@ def open_folder(folder: Path, template: str | None) -> Source:
       'rows: the two do not belong together'
     )
   template = template or FAMILIES[config.model_type].template
+  if template is None:
+    raise InputError(
+      f'{folder}: no chat template is known for {config.model_type}: convert it with --template, the one that your '
+      'dialogs are prepared with'
+    )
   identity = {
     'fingerprint': None,
     'template': chat.identity(template),

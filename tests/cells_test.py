@@ -10,6 +10,7 @@ from evals import compare
 from evals.marking.marks import majority, marks
 from evals.questions import catalog
 from evals.results import cells, contrasts, statistics, trust
+from evals.results.comparable import Conditions
 from evals.results.graded import GradedDecoy, GradedRun, GradedText
 from evals.results.summary import RunMetrics
 from skillmix_jax.errors import InputError
@@ -96,7 +97,7 @@ def test_decoys_are_counted_with_an_interval():
 
 def graded(name, outcomes, grader='g-1', family='x', **params):
   texts = [text(f'c{i}', 1, [FULL if won else ONE_SKILL] * 3, topic=f't{i}') for i, won in enumerate(outcomes)]
-  return GradedRun(name, texts, 1, grader, family, params)
+  return GradedRun(name, texts, grader, family, Conditions(**params))
 
 
 def test_contrasts_pair_the_same_combinations():
@@ -128,20 +129,6 @@ def test_a_grader_of_the_writers_family_gives_no_verdict():
   assert (one.verdict, one.reason) == ('refused', why)
   other = graded('a2', [1] * 9, grader='g-2', family='anthropic')
   assert not contrasts.refusal([*runs, other], {'openai'}) and not contrasts.refusal(runs, set())
-
-
-def test_students_that_were_sampled_differently_are_not_compared():
-  alike = dict(temperature=0.7, max_tokens=512)
-  ours = graded('ours', [1], **alike, top_p=1.0, seed=0, dtype='bfloat16')
-  served = graded('served', [1], **alike)  # a server's top_p is 1 where none is sent
-  compare.check_same_sampling([ours, served])
-  compare.check_same_sampling([graded('a', [1]), graded('b', [1])])  # nothing was sent to either
-  said = (
-    r'ours was written with --config.student.temperature=0.7 --config.student.max_tokens=512 and bare with no '
-    r'temperature \(what the server takes\) no max_tokens'
-  )
-  with pytest.raises(InputError, match=said):
-    compare.check_same_sampling([ours, served, graded('bare', [1])])
 
 
 @pytest.mark.parametrize('name', ['run_exact', 'run_hosted'])

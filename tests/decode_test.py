@@ -74,8 +74,9 @@ def test_greedy_answers_equal_transformers_token_for_token(kind, overrides):
   assert {reason for _, reason in ours.values()} == {'stop', 'length'}
 
 
-def test_greedy_is_the_argmax_of_the_full_forward_pass():
-  theirs = torch_model('mistral', sliding_window=9)
+@pytest.mark.parametrize(('kind', 'overrides'), [('mistral', {'sliding_window': 9}), ('olmo2', {}), ('qwen2', {})])
+def test_greedy_is_the_argmax_of_the_full_forward_pass(kind, overrides):
+  theirs = torch_model(kind, **overrides)
   cfg = our_config(theirs)
   prompts = make_prompts(8)
   ours = answer(make_sampler(theirs), prompts, new=20)

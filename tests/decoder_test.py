@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from helpers.from_torch import our_config, to_ours, torch_model
+from helpers.from_torch import FAMILIES, our_config, to_ours, torch_model
 from helpers.jaxprs import equations
 
 from configs import llama13b, mistral7b
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import make_mesh, place_batch, spec
-from skillmix_jax.models import attention, decoder
+from skillmix_jax.models import attention, decoder, rope
 from skillmix_jax.models.config import Config
 
 B, T = 8, 32
@@ -46,6 +46,7 @@ def run(cfg, theirs, mesh_shape=(1, 1, 1), batch=None):
     ('llama', {'num_key_value_heads': 4, 'tie_word_embeddings': True}),
     ('mistral', {'rope_parameters': {'rope_type': 'default', 'rope_theta': 1e6}, 'num_key_value_heads': 1}),
     ('mistral', {'sliding_window': 5, 'vocab_size': 96, 'hidden_size': 32, 'num_attention_heads': 2}),
+    *FAMILIES.values(),
   ],
 )
 def test_logits_equal_transformers(kind, overrides):
@@ -63,6 +64,13 @@ def test_sharded_logits_equal_those_of_one_device(mesh_shape):
   theirs = torch_model('llama')
   cfg = our_config(theirs)
   np.testing.assert_allclose(run(cfg, theirs, mesh_shape), run(cfg, theirs), atol=2e-5)
+
+
+@pytest.mark.parametrize('name', ['olmo 2', 'qwen 2.5', 'qwen 3'])
+def test_norms_and_biases_of_split_heads_are_those_of_one_device(name):
+  theirs = torch_model(FAMILIES[name][0])
+  cfg = our_config(theirs)
+  np.testing.assert_allclose(run(cfg, theirs, (2, 2, 2)), run(cfg, theirs), atol=2e-5)
 
 
 def test_a_tied_table_is_never_gathered_whole_and_its_gradient_equals_that_of_one_device():
@@ -99,7 +107,7 @@ def test_scan_over_layers_equals_a_loop():
 
     @jax.jit
     def loop(model, tokens, positions):
-      cos, sin = decoder.rotations(positions, cfg.head_dim, cfg.rope_theta)
+      cos, sin = rope.rotations(positions, cfg.head_dim, cfg.rope_theta)
       x = model._embed(tokens)
       attend = partial(attention.attend, segments_BT=None, window=cfg.window, implementation='xla')
       for i in range(cfg.num_layers):
@@ -175,6 +183,12 @@ def test_chunked_attention_equals_jax_nn(window, segmented):
   np.testing.assert_allclose(ours, expected, atol=2e-6)
 
 
+@pytest.mark.parametrize('name', FAMILIES)
+def test_every_family_has_as_many_weights_as_in_transformers(name):
+  theirs = torch_model(FAMILIES[name][0], **FAMILIES[name][1])
+  assert our_config(theirs).num_params == sum(weight.numel() for weight in theirs.parameters())
+
+
 def test_parameter_count_and_flops_agree_with_the_arrays():
   cfg = our_config(torch_model('llama'))
   with jax.set_mesh(make_mesh(1, 1, 1)):
@@ -201,6 +215,20 @@ def test_the_papers_models_have_their_published_sizes(config, published):
 def test_impossible_models_are_named(change, said):
   with pytest.raises(InputError, match=said):
     dataclasses.replace(our_config(torch_model('llama')), **change)
+
+
+@pytest.mark.parametrize(
+  ('change', 'said'),
+  [({'kind': 'yarn'}, "kind='yarn' is not one of llama3"), ({'low': 4.0}, 'low=4.0 above 0 and high=4.0')],
+)
+def test_an_impossible_stretch_of_the_rotary_embedding_is_named(change, said):
+  with pytest.raises(InputError, match=said):
+    rope.RopeScaling(**({'kind': 'llama3', 'factor': 8.0, 'low': 1.0, 'high': 4.0, 'original': 8192} | change))
+
+
+def test_a_window_that_no_config_file_can_say_is_refused():
+  with pytest.raises(InputError, match=r'window=5: the config.json of a llama has no window.*mistral'):
+    dataclasses.replace(our_config(torch_model('llama')), window=5).check_family()
 
 
 def test_a_mesh_that_does_not_divide_the_model_is_refused():

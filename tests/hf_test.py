@@ -11,6 +11,7 @@ import pytest
 import safetensors.numpy
 import torch
 import transformers
+from helpers.from_torch import FAMILIES as KINDS
 from helpers.from_torch import to_ours, torch_model
 
 from skillmix_jax.checkpoint import load_params, save_params
@@ -29,6 +30,8 @@ MODELS = {
   'mistral': ('mistral', {'rope_parameters': {'rope_type': 'default', 'rope_theta': 1e6}, 'num_key_value_heads': 1}),
   'mistral with a window, tied': ('mistral', {'sliding_window': 5, 'vocab_size': 96, 'tie_word_embeddings': True}),
   'mistral, narrow': ('mistral', {'hidden_size': 32, 'num_attention_heads': 2, 'intermediate_size': 48}),
+  'qwen 2.5 with a window': ('qwen2', {'use_sliding_window': True, 'sliding_window': 5, 'max_window_layers': 0}),
+  **KINDS,
 }
 
 
@@ -60,7 +63,7 @@ def test_a_family_is_what_transformers_calls_it(name):
   theirs = getattr(transformers, f'{family.classes}ForCausalLM').config_class
   assert theirs is getattr(transformers, f'{family.classes}Config') and theirs.model_type == name
   assert hasattr(theirs(), 'sliding_window') == family.has_window
-  assert family.template in TEMPLATES
+  assert family.template is None or family.template in TEMPLATES
 
 
 @pytest.mark.parametrize('name', MODELS)
@@ -150,10 +153,13 @@ def test_both_spellings_of_the_rotary_base(tmp_path, config):
 @pytest.mark.parametrize(
   ('name', 'billions'),
   [('llama2-7b', 6.74), ('llama2-13b', 13.02), ('llama2-70b', 68.98), ('mistral-7b-v0.1', 7.24),
-   ('mistral-7b-v0.2', 7.24)],
+   ('mistral-7b-v0.2', 7.24), ('mistral-7b-v0.3', 7.248), ('mistral-nemo', 12.248), ('llama3.1-8b', 8.03),
+   ('llama3.2-3b', 3.213), ('llama3.2-1b', 1.236), ('qwen2.5-7b', 7.616), ('qwen2.5-1.5b', 1.544),
+   ('qwen2.5-0.5b', 0.494), ('qwen3-4b', 4.022), ('olmo2-7b', 7.299), ('olmo2-1b', 1.485)],
 )  # fmt: skip
 def test_presets_have_the_published_sizes(name, billions):
-  assert round(PRESETS[name].num_params / 1e9, 2) == billions
+  digits = len(str(billions).split('.')[1])
+  assert round(PRESETS[name].num_params / 1e9, digits) == billions
 
 
 def change_config(folder, **changes):
@@ -183,7 +189,17 @@ BROKEN = {
   'config is no JSON': (lambda f: (f / 'config.json').write_text('{'), 'config.json cannot be read'),
   'architecture': (lambda f: change_config(f, model_type='gemma'), "model_type 'gemma' is not supported"),
   'rope scaling': (lambda f: change_config(f, rope_parameters=None, rope_scaling={'type': 'linear', 'factor': 2.0}),
-                   "rope scaling of type 'linear'"),
+                   "rope scaling of type 'linear' is not supported, only llama3"),
+  'rope scaling without its numbers': (
+    lambda f: change_config(f, rope_parameters={'rope_type': 'llama3', 'rope_theta': 1e4, 'factor': 8.0}), 'rope'),
+  'rope of half a head': (
+    lambda f: change_config(f, rope_parameters={'rope_theta': 1e4, 'partial_rotary_factor': 0.5}),
+    'partial_rotary_factor'),
+  'mixture of experts': (lambda f: change_config(f, model_type='qwen3_moe'), "'qwen3_moe' is not supported"),
+  'vision': (lambda f: change_config(f, model_type='mistral3'), "'mistral3' is not supported"),
+  'layers of two kinds': (
+    lambda f: change_config(f, model_type='qwen2', use_sliding_window=True, sliding_window=5, max_window_layers=1),
+    'layer_types'),
   'bias': (lambda f: change_config(f, attention_bias=True), 'attention_bias=True'),
   'mlp bias': (lambda f: change_config(f, mlp_bias=True), 'mlp_bias=True'),
   'activation': (lambda f: change_config(f, hidden_act='gelu'), "hidden_act='gelu'"),

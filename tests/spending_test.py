@@ -11,6 +11,7 @@ from helpers.collecting import online, requests
 from helpers.fake_openai import Server, text_of
 
 from evals import graders, students
+from evals.grade import check_same_grader
 from evals.marking import rubric
 from evals.replies import address, cost, parameters
 from evals.replies.asking import ask
@@ -21,6 +22,7 @@ from evals.replies.ledger import Ledger, Request, Slot, key
 from evals.replies.pace import Pace, wait_asked
 from evals.replies.progress import Wave
 from evals.replies.retries import MOST_LATE
+from evals.replies.waves import Grader
 from skillmix_jax.errors import InputError
 
 KEY = 'sk-planted-0123456789abcdefghijklmnop'
@@ -251,7 +253,7 @@ def votes(count):
 
 class FakeRun:
   def __init__(self, path):
-    self.ledger = Ledger(path)
+    self.path, self.ledger = path, Ledger(path)
 
 
 def test_a_grader_that_nobody_can_read_is_not_asked_on(tmp_path, capsys):
@@ -353,6 +355,16 @@ def test_parameters_enter_the_key_where_they_change_the_reply():
   assert key(slot, 'fake-1', plain.params, messages) == '6161deafeb4072188bd5'
   assert parameters.parse('{"seed": 1.0, "stop": ["a", "b"]}', 'x') == {'seed': 1, 'stop': ['a', 'b']}
   assert parameters.parse('', 'x') == {}
+
+
+def test_votes_that_were_asked_for_otherwise_are_not_mixed(tmp_path):
+  with Server() as server:
+    endpoint = online(server, params={'reasoning_effort': 'low'})
+    collect(Ledger(tmp_path), 'votes', requests(1), endpoint)
+  run = FakeRun(tmp_path)
+  check_same_grader(run, Grader('fake-1', {'reasoning_effort': 'low'}))
+  with pytest.raises(InputError, match=r'asked with \{"reasoning_effort": "low"\}, not \{\}: give the same --grader'):
+    check_same_grader(run, Grader('fake-1', {}))
 
 
 @pytest.mark.parametrize('text', ['FOO', 'a=', '=1', '{', '[1]', 'n=3', 'stream=true', '{"model": "x"}', 'top_p=NaN'])

@@ -14,7 +14,7 @@ from pathlib import Path
 from evals.minimix import echo_gate, shown
 from evals.minimix.studies import Arm, Study
 from evals.replies.run import open_run
-from evals.results import graded, training_data
+from evals.results import comparable, graded, training_data
 from evals.results.contrasts import values
 from skillmix_jax import metrics
 from skillmix_jax.errors import InputError
@@ -60,10 +60,14 @@ def of_seed(path: Path, study: Study, seconds: int | None = None) -> list[Row]:
     raise InputError(f'{path} has no graded run of the study {study.name}: make one with examples/minimix.sh')
   seed = open_run(next(iter(runs.values()))).settings.seed
   worlds = {folder: _World(path / folder / 'world') for folder in {study.arms[key].folder for key in runs}}
+  by_arm = {key: graded.load(run, key) for key, run in runs.items()}
+  first = next(iter(by_arm.values()))
+  if odd := next(filter(None, (comparable.refusal(run, first, but=('catalog',)) for run in by_arm.values())), None):
+    raise InputError(f'{path}: {odd}')
   rows = []
-  for key, run in runs.items():
+  for key, run in by_arm.items():
     arm = study.arms[key]
-    marks = values(graded.load(run), 'ratio_of_full_marks')
+    marks = values(run, 'ratio_of_full_marks')
     asked = Counter(cell for question in marks for cell in worlds[arm.folder].cells(question))
     full = Counter(cell for question, mark in marks.items() if mark for cell in worlds[arm.folder].cells(question))
     rows += [Row(study.name, seed, key, FULL_MARKS, *cell, n, full[cell]) for cell, n in asked.items()]

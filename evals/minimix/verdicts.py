@@ -1,15 +1,13 @@
 """Whether a difference holds over seeds: exact sign flips decide, Student's t is beside them."""
 
 import dataclasses
-import math
-from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from evals.minimix.studies import Comparison, Study
 from evals.minimix.tally import Ratios
 from evals.results import statistics
+from evals.results.statistics import Interval
 
 ALPHA = 0.05
 
@@ -30,7 +28,7 @@ class Finding:
 
   comparison: Comparison
   differences: dict[int, float]
-  ci95: tuple[float, float]
+  ci95: Interval
   p_student: float
   p_exact: float
   p_holm: float = 1.0
@@ -49,25 +47,13 @@ def find(ratios: Ratios, study: Study) -> list[Finding]:
     ours, theirs = (ratios.get(arm, {}).get(cell, {}) for arm in (comparison.arm, comparison.other))
     if differences := {seed: ours[seed] - theirs[seed] for seed in sorted(ours) if seed in theirs}:
       values = list(differences.values())
-      findings.append(Finding(comparison, differences, *_student(values), statistics.exact_sign_flip(values)))
+      findings.append(Finding(comparison, differences, *statistics.student(values), statistics.exact_sign_flip(values)))
   absent = [1.0] * (len(study.comparisons) - len(findings))  # what was planned is corrected for, run or not
   corrected = statistics.holm([finding.p_exact for finding in findings] + absent)
   return [
     dataclasses.replace(finding, p_holm=p, verdict=_verdict(finding, p, study))
     for finding, p in zip(findings, corrected)
   ]
-
-
-def _student(differences: Sequence[float]) -> tuple[tuple[float, float], float]:
-  """(interval of the mean, two-sided p)."""
-  mean, n = float(np.mean(differences)), len(differences)
-  if n == 1:
-    return (math.nan, math.nan), math.nan
-  error = float(np.std(differences, ddof=1)) / math.sqrt(n)
-  if error == 0:
-    return (mean, mean), 1.0 if mean == 0 else 0.0
-  half = float(stats.t.ppf(0.975, n - 1)) * error
-  return (mean - half, mean + half), 2 * float(stats.t.sf(abs(mean) / error, n - 1))
 
 
 def _verdict(finding: Finding, p_holm: float, study: Study) -> str:

@@ -13,6 +13,7 @@ from evals.page.grid import SYMBOLS, said_of_needed, said_of_p
 from evals.page.view import RunView, joined, labels, setting_name, short_model, slug
 from evals.questions.printed import ASSUMED_N, Results
 from evals.results.cells import METRICS
+from evals.results.contrasts import SCOPE
 from evals.results.people import Audit
 from evals.results.summary import Spent
 from evals.results.written import about, probability, share, signed
@@ -23,7 +24,10 @@ __all__ = ['RunView', 'render']
 _FOLDER = Path(__file__).parent
 
 
-def render(runs: Sequence[RunView], results: dict, *, title: str, audits: Sequence[Audit] = (), seed: int = 0) -> str:
+def render(
+  runs: Sequence[RunView], results: dict, *, title: str, audits: Sequence[Audit] = (), refusals: Sequence[str] = (),
+  seed: int = 0,
+) -> str:  # fmt: skip
   """The page.
 
   Args:
@@ -31,6 +35,7 @@ def render(runs: Sequence[RunView], results: dict, *, title: str, audits: Sequen
     results: the paper's results.json.
     title: what the page is about; its heading also names the runs.
     audits: of people, where there are some.
+    refusals: which runs are not compared, and why.
     seed: of what is embedded where not all samples fit.
 
   Returns:
@@ -55,6 +60,7 @@ def render(runs: Sequence[RunView], results: dict, *, title: str, audits: Sequen
     'gain_refusals': improving.refusals(runs),
     'figures': [_figure(runs, printed, setting) for setting in settings],
     'facts': health.facts(runs), 'by_skill': health.by_skill(runs), 'by_topic': health.by_topic(runs),
+    'scope': SCOPE, 'refusals': refusals,
     'audits': audits, 'days': _days(runs), 'num_done': sum(run.metrics.done for run in runs),
     'num_requests': sum(run.metrics.spent.requests for run in runs), 'total_dollars': _total_dollars(runs),
     'train_data': _train_data(runs), 'sizes': graders.sizes, 'decoys': graders.decoys,

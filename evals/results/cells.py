@@ -123,6 +123,11 @@ def by_combination(texts: Iterable[GradedText]) -> dict[str, list[GradedText]]:
   return {name: sorted(group, key=lambda text: text.generation) for name, group in groups.items()}
 
 
+def question(text: GradedText) -> tuple[str, int, tuple[str, ...], str]:
+  """What was asked, whatever the id: in a file of combinations the same question may occur several times."""
+  return text.setting, text.k, text.skills, text.topic
+
+
 def complete(texts: Iterable[GradedText], generations: int) -> dict[str, list[GradedText]]:
   """Returns combinations whose every generation has its marks: a maximum of two is not a maximum of three."""
   return {

@@ -1,18 +1,23 @@
 """Which of two students is better: differences on the combinations that both have, corrected for looking many times."""
 
 import dataclasses
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 
 from evals.marking import marks
-from evals.results import cells, statistics
+from evals.results import cells, comparable, statistics
 from evals.results.cells import METRICS
 from evals.results.graded import GradedRun
 from evals.results.statistics import Interval
 
 ALPHA = 0.05
+SCOPE = (
+  'A verdict is about these two models, not about how they were made: trained with another seed, one may be better or '
+  'worse. For that: evals.compare --seeds=A1,A2,A3 --against=B1,B2,B3'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Contrast:
     reason: why it was refused.
     mean_square: of the differences of single combinations.
     needed: combinations that would decide it, see `statistics.pairs_needed`; None where it is not undecided.
+    asked: questions that both have; n of them have all their marks.
   """
 
   a: str
@@ -47,6 +53,7 @@ class Contrast:
   reason: str = ''
   mean_square: float = 0.0
   needed: int | None = None
+  asked: int = 0
 
   @classmethod
   def from_json(cls, row: Mapping[str, Any]) -> Self:
@@ -55,14 +62,30 @@ class Contrast:
 
 
 def values(run: GradedRun, metric: str) -> dict[tuple, float]:
-  """Returns the value of each complete combination, by what was asked."""
+  """Returns the value of each question whose every text has its marks; of one asked several times the mean."""
   mark = METRICS[metric].mark
-  found = {}
+  found: dict[tuple, list[float]] = {}
   for group in cells.complete(run.texts, run.generations).values():
-    text = group[0]
     best = marks.combine(cells.marks_of(group))
-    found[text.setting, text.k, text.skills, text.topic] = float(getattr(best, mark))
-  return found
+    found.setdefault(cells.question(group[0]), []).append(float(getattr(best, mark)))
+  return {question: float(np.mean(of)) for question, of in found.items()}
+
+
+def asked(run: GradedRun) -> set[tuple]:
+  """Returns the questions that have a text, with marks or without."""
+  return {cells.question(text) for text in run.texts}
+
+
+def _refusal(a: GradedRun, b: GradedRun, setting: str, k: int) -> str:
+  """Says why this cell of two runs, which are comparable otherwise, gets no verdict."""
+  graders: set[str] = set()
+  for run in (b, a):
+    texts = [text for text in run.texts if (text.setting, text.k) == (setting, k)]
+    graders.update(*(text.grader.split(' and ') for text in texts if text.marks is not None))
+    students = set().union(*(run.students.get(text.combination, ()) for text in texts))
+    if len(students) > 1:
+      return f'two models wrote the texts of {run.name}: {", ".join(sorted(students))}'
+  return f'votes of two graders: {", ".join(sorted(graders))}' if len(graders) > 1 else ''
 
 
 def _test(a: np.ndarray, b: np.ndarray) -> tuple[Interval, float]:
@@ -76,8 +99,11 @@ def _test(a: np.ndarray, b: np.ndarray) -> tuple[Interval, float]:
 
 
 def contrast(a: GradedRun, b: GradedRun, metric: str) -> list[Contrast]:
-  """a minus b for each setting and k in which the two share combinations; verdicts are still open."""
-  values_a, values_b = values(a, metric), values(b, metric)
+  """a minus b for each setting and k in which the two share questions; verdicts are still open.
+
+  The runs have to be comparable (`comparable.refusal`); a cell that is not has a reason.
+  """
+  values_a, values_b, common = values(a, metric), values(b, metric), asked(a) & asked(b)
   shared: dict[tuple[str, int], list[tuple]] = {}
   for key in values_a:
     if key in values_b:
@@ -90,35 +116,45 @@ def contrast(a: GradedRun, b: GradedRun, metric: str) -> list[Contrast]:
       Contrast(
         a.name, b.name, setting, k, metric, len(keys), float(of_a.mean()), float(of_b.mean()),
         float(of_a.mean() - of_b.mean()), interval, p, a.grader, mean_square=float(np.mean((of_a - of_b) ** 2)),
+        reason=_refusal(a, b, setting, k), asked=sum(question[:2] == (setting, k) for question in common),
       )
     )  # fmt: skip
   return found
 
 
+def between(runs: Sequence[GradedRun], metric: str) -> tuple[list[Contrast], list[str]]:
+  """Returns (every run minus each before it that it is comparable with, why the others are not)."""
+  found: list[Contrast] = []
+  refusals: dict[str, None] = {}
+  for earlier, later in itertools.combinations(runs, 2):
+    if why := comparable.refusal(later, earlier):
+      refusals[why] = None
+    else:
+      found += contrast(later, earlier, metric)
+  return found, list(refusals)
+
+
 def decide(found: Sequence[Contrast], refusal: str = '') -> list[Contrast]:
   """Corrects p over all of these (Holm) and gives each its verdict, or the reason why it gets none.
 
-  An undecided one says how many combinations would decide it, as long as the other contrasts stay as they are.
+  What has a reason already is not corrected for. An undecided contrast says how many combinations would decide it, as
+  long as the others stay as they are.
   """
-  ps = statistics.holm([contrast.p for contrast in found])
-  num_undecided = sum(p > ALPHA for p in ps)
+  allowed = [contrast for contrast in found if not (refusal or contrast.reason)]
+  ps = iter(statistics.holm([contrast.p for contrast in allowed]))
+  num_undecided = sum(p > ALPHA for p in statistics.holm([contrast.p for contrast in allowed]))
   decided = []
-  for contrast, p in zip(found, ps):
+  for contrast in found:
+    if reason := refusal or contrast.reason:
+      decided.append(dataclasses.replace(contrast, verdict='refused', reason=reason))
+      continue
+    p, needed = next(ps), None
     verdict = ('higher' if contrast.difference > 0 else 'lower') if p <= ALPHA else 'undecided'
-    needed = None
-    if verdict == 'undecided' and not refusal:
+    if verdict == 'undecided':
       # Holm's step: the smallest p of those that are still undecided has to pass this level
       needed = statistics.pairs_needed(contrast.difference, contrast.mean_square, ALPHA / num_undecided)
-    verdict = 'refused' if refusal else verdict
-    decided.append(dataclasses.replace(contrast, p_holm=p, verdict=verdict, reason=refusal, needed=needed))
+    decided.append(dataclasses.replace(contrast, p_holm=p, verdict=verdict, needed=needed))
   return decided
-
-
-def sent(run: GradedRun) -> dict[str, Any]:
-  """Returns the settings of sampling that change how well a student does; top_p is 1 where nobody sets it."""
-  return {
-    name: run.params.get(name, 1.0 if name == 'top_p' else None) for name in ('temperature', 'top_p', 'max_tokens')
-  }
 
 
 def refusal(runs: Sequence[GradedRun], writers: Collection[str]) -> str:

@@ -12,6 +12,7 @@ from evals.marking.marks import Marks
 from evals.questions import prompts
 from evals.replies.run import Run, open_run
 from evals.replies.waves import VOTE_STEPS, Decoy, Grader, Text, Vote, decoy, texts, votes
+from evals.results.comparable import Conditions
 from skillmix_jax.errors import InputError
 
 GRADES = {1: 'first_grades.jsonl', 2: 'grades.jsonl'}  # answer -> file of a run with its graded texts
@@ -92,20 +93,25 @@ class GradedRun:
   """A run as far as comparisons need it.
 
   Attributes:
-    name: of the folder.
+    name: of the folder, see `comparable.names`.
     texts: all that are finished.
-    generations: texts for each combination.
     grader: names that the endpoint gave.
     family: who trained the grader; None where its name does not say.
-    params: what the student was sent besides messages.
+    conditions: what another run must have in common with it to be compared.
+    students: combination -> the names that the student's endpoint gave.
   """
 
   name: str
   texts: Sequence[GradedText]
-  generations: int
   grader: str
   family: str | None
-  params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  conditions: Conditions = dataclasses.field(default_factory=Conditions)
+  students: Mapping[str, Collection[str]] = dataclasses.field(default_factory=dict)
+
+  @property
+  def generations(self) -> int:
+    """Texts for each combination."""
+    return self.conditions.generations
 
 
 def find_grader(run: Run, answers: Collection[int] = (1, 2)) -> Grader | None:
@@ -166,18 +172,27 @@ def grader_names(graded: Sequence[GradedText]) -> str:
   return ', '.join(sorted({text.grader for text in graded if text.grader}))
 
 
-def as_compared(run: Run, grader: Grader, graded: Sequence[GradedText]) -> GradedRun:
-  """Returns what comparisons need of a run."""
+def student_names(run: Run) -> dict[str, set[str]]:
+  """Returns combination -> the names that the student's endpoint gave; two where the model was renamed in between."""
+  found: dict[str, set[str]] = {}
+  for row in run.ledger.rows():
+    if row.slot.step in ('answer1', 'answer2') and row.model == run.student.model and row.reply.model:
+      found.setdefault(row.slot.combination, set()).add(row.reply.model)
+  return found
+
+
+def as_compared(run: Run, grader: Grader, graded: Sequence[GradedText], name: str = '') -> GradedRun:
+  """Returns what comparisons need of a run; its `name` is that of the folder where none is given."""
   return GradedRun(
-    run.path.name, graded, run.settings.generations, grader_names(graded), graders.family(grader.model),
-    run.student.params,
+    name or run.path.name, graded, grader_names(graded), graders.family(grader.model), Conditions.of(run, grader),
+    student_names(run),
   )  # fmt: skip
 
 
-def load(path: Path) -> GradedRun:
-  """Loads a run with its marks; raises InputError where it has no votes."""
+def load(path: Path, name: str = '') -> GradedRun:
+  """Returns a run with its marks; raises InputError where it has no votes."""
   run = open_run(path)
   grader = find_grader(run, answers=(2,))
   if grader is None:
     raise InputError(f'{path} has no votes yet: run evals.grade first')
-  return as_compared(run, grader, list(build(run, grader)))
+  return as_compared(run, grader, list(build(run, grader)), name)

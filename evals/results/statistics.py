@@ -101,6 +101,19 @@ def exact_sign_flip(differences: Values) -> float:
   return float(np.mean(np.abs(signs @ array) >= abs(array.sum()) - 1e-9))
 
 
+def student(differences: Values, level: float = 0.95) -> tuple[Interval, float]:
+  """Returns (interval of the mean, two-sided p) of normal differences; nan of a single one."""
+  array = np.asarray(differences, np.float64)
+  mean, n = float(array.mean()), len(array)
+  if n == 1:
+    return Interval(math.nan, math.nan), math.nan
+  error = float(array.std(ddof=1)) / math.sqrt(n)
+  if error == 0:
+    return Interval(mean, mean), 1.0 if mean == 0 else 0.0
+  half = float(stats.t.ppf((1 + level) / 2, n - 1)) * error
+  return Interval(mean - half, mean + half), 2 * float(stats.t.sf(abs(mean) / error, n - 1))
+
+
 def _differences(a: Values, b: Values) -> np.ndarray:
   if len(a) != len(b):
     raise ValueError(f'{len(a)} and {len(b)} values are no pairs')

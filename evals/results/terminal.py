@@ -7,11 +7,13 @@ from evals.questions import paper_tables
 from evals.results.cells import METRICS, Cell, Estimate
 from evals.results.contrasts import Contrast
 from evals.results.improving import Improving
+from evals.results.over_seeds import FLIPS, STUDENT, OverSeeds
 from evals.results.summary import RunMetrics
 from evals.results.trust import CRITERIA
 from evals.results.written import about, probability, share, signed
 
 WIDTH = 18
+LISTED = 5  # pairs of runs that are not compared
 
 
 def with_interval(estimate: Estimate | None) -> str:
@@ -91,6 +93,19 @@ def print_improving(found: Improving):
       print(f'  refused: {reason}')
 
 
+def of_asked(contrast: Contrast) -> str:
+  """'100'; '76 of 100' where 24 lack a mark in one of the runs."""
+  return f'{contrast.n} of {contrast.asked} ' if contrast.asked > contrast.n else str(contrast.n)
+
+
+def print_refusals(refusals: Sequence[str]):
+  """Which runs are not compared, and what to do about it."""
+  for reason in refusals[:LISTED]:
+    print(f'\nrefused: {reason}')
+  if len(refusals) > LISTED:
+    print(f'and {len(refusals) - LISTED} more pairs')
+
+
 def print_contrasts(found: Iterable[Contrast]):
   """Prints a line for each; differences of Ratio of Full Marks or what `metric` says."""
   grouped = itertools.groupby(found, key=lambda contrast: (contrast.metric, contrast.grader))
@@ -104,7 +119,24 @@ def print_contrasts(found: Iterable[Contrast]):
       if line.needed:
         verdict += f', about {about(line.needed)} combinations would decide it'
       print(
-        f'{f"{line.a} - {line.b}":{width}}  {line.setting:9} k={line.k}  n={line.n:<5}{share(line.mean_b)} -> '
+        f'{f"{line.a} - {line.b}":{width}}  {line.setting:9} k={line.k}  n={of_asked(line):<5}{share(line.mean_b)} -> '
         f'{share(line.mean_a):5} {line.difference:+.2f} [{low:+.2f}, {high:+.2f}]  p={line.p:.2g}, '
         f'Holm {line.p_holm:.2g}: {verdict}'
       )
+
+
+def print_over_seeds(found: Sequence[OverSeeds], by_seed: Sequence[Sequence[Contrast]]):
+  """One line for each cell, after one that names the two models of each seed."""
+  pairs = dict.fromkeys(f'{one.a} - {one.b}' for of_seed in by_seed for one in of_seed)
+  print(f'\ndifferences in {METRICS[found[0].metric].title} over {len(by_seed)} training seeds: {", ".join(pairs)}')
+  for line in found:
+    low, high = line.ci95
+    flips = 'too many seeds' if line.p_flips is None else f'p={line.p_flips:.2g}'
+    verdict = f'{line.verdict}: {line.reason}' if line.reason else f'{line.verdict} by {line.test}'
+    if line.needed:
+      verdict += f', which need {line.needed} seeds to decide {len(found)} {"cell" if len(found) == 1 else "cells"}'
+    print(
+      f'{line.setting:9} k={line.k}  {line.mean:+.2f} [{low:+.2f}, {high:+.2f}]  each '
+      f'{" ".join(f"{one:+.2f}" for one in line.differences)}  {FLIPS} {flips}, {STUDENT} p={line.p_student:.2g}, '
+      f'Holm {line.p_holm:.2g}: {verdict}'
+    )

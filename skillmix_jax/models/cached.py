@@ -16,8 +16,9 @@ import jax.numpy as jnp
 from skillmix_jax.mesh import spec
 from skillmix_jax.models.attention import attend, attend_cached
 from skillmix_jax.models.config import Config, Weight
-from skillmix_jax.models.decoder import Block, Decoder, describe, rotations
+from skillmix_jax.models.decoder import Block, Decoder, describe
 from skillmix_jax.models.layouts import Columns, Rows
+from skillmix_jax.models.rope import rotations
 
 Cache = list[tuple[jax.Array, jax.Array]]
 
@@ -88,7 +89,7 @@ def read_prompts(cfg: Config, weights: Weights, tokens_BT, lengths_B, num_slots:
   """
   B, T = tokens_BT.shape
   positions_BT = jnp.broadcast_to(jnp.arange(T), (B, T), out_sharding=spec('batch', None))
-  cos, sin = rotations(positions_BT, cfg.head_dim, cfg.rope_theta)
+  cos, sin = rotations(positions_BT, cfg.head_dim, cfg.rope_theta, cfg.rope_scaling)
   cache: Cache = []
 
   def keep(q_BTNH, k_BTKH, v_BTKH):
@@ -119,7 +120,7 @@ def read_token(cfg: Config, weights: Weights, cache: Cache, token_B, lengths_B, 
   visible_BS = ((slots_BS < lengths_B1) | (slots_BS >= longest)) & (positions_BS <= now_B1)
   if cfg.window is not None:
     visible_BS &= now_B1 - positions_BS < cfg.window
-  cos, sin = rotations(now_B1, cfg.head_dim, cfg.rope_theta)
+  cos, sin = rotations(now_B1, cfg.head_dim, cfg.rope_theta, cfg.rope_scaling)
   grown: Cache = []
 
   def remember(q_BTNH, k_BTKH, v_BTKH):

@@ -4,7 +4,8 @@ import dataclasses
 import math
 
 from skillmix_jax.errors import InputError
-from skillmix_jax.models.families import FAMILIES
+from skillmix_jax.models.families import FAMILIES, Family
+from skillmix_jax.models.rope import RopeScaling
 
 REMAT = ('full', 'save_qkv', 'save_qkv_context', 'save_all_matmuls')
 ATTENTION = ('xla', 'cudnn', 'splash')
@@ -16,7 +17,8 @@ class Weight:
   """What one weight is. How it starts, is split, multiplies, is copied for decoding and exported follows from this.
 
   Attributes:
-    kind: 'matrix' multiplies, [in, out]; 'table' has a row for each token; 'norm' scales what was normed.
+    kind: 'matrix' multiplies, [in, out]; 'table' has a row for each token; 'norm' scales what was normed; 'bias' is
+      added to a product.
     shape: in one layer.
     dims: a name for each dim, which mesh.RULES maps onto the mesh; None is not split.
   """
@@ -49,6 +51,7 @@ class Config:
     head_dim: width of one head.
     ffn_dim: hidden width of the gated MLP.
     rope_theta: base of the rotary frequencies.
+    rope_scaling: how they are stretched to longer rows; a dict of its fields is taken as well.
     norm_eps: added to the mean square in RMSNorm.
     window: sliding window in tokens, the token itself counted (None: all before it are seen).
     tie_embeddings: the output head is the embedding table.
@@ -75,8 +78,11 @@ class Config:
   dtype: str = 'bfloat16'
   remat: str = 'full'
   attention: str = 'xla'
+  rope_scaling: RopeScaling | None = None
 
   def __post_init__(self):
+    if isinstance(self.rope_scaling, dict):
+      object.__setattr__(self, 'rope_scaling', RopeScaling(**self.rope_scaling))
     choices = {'model_type': tuple(FAMILIES), 'dtype': DTYPES, 'remat': REMAT, 'attention': ATTENTION}
     for name, allowed in choices.items():
       if getattr(self, name) not in allowed:
@@ -92,6 +98,20 @@ class Config:
     if self.window is not None and self.window < 1:
       raise InputError(f'model.window={self.window} must be at least 1 token, or None')
 
+  @property
+  def family(self) -> Family:
+    """What its model type says."""
+    return FAMILIES[self.model_type]
+
+  def check_family(self):
+    """Raises InputError where no config.json of its model type can say what it computes."""
+    if self.window is not None and not self.family.has_window:
+      able = ', '.join(name for name, family in FAMILIES.items() if family.has_window)
+      raise InputError(
+        f'model.window={self.window}: the config.json of a {self.model_type} has no window, so no other program would '
+        f'compute it; leave it out, or give a model.model_type that has one ({able})'
+      )
+
   def check_mesh(self, fsdp: int, tensor: int):
     """Raises InputError where a mesh of these sizes cannot split this model's weights."""
     for name, size in (('num_kv_heads', tensor), ('ffn_dim', tensor), ('vocab_size', tensor), ('dim', fsdp * tensor)):
@@ -102,17 +122,26 @@ class Config:
   @property
   def block_weights(self) -> dict[str, Weight]:
     """The weights of one block by their names, in the order of a forward pass."""
-    D, F, N, K = self.dim, self.ffn_dim, self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+    D, F, H = self.dim, self.ffn_dim, self.head_dim
+    N, K = self.num_heads * H, self.num_kv_heads * H
+    family, norm = self.family, Weight('norm', (D,), (None,))
+    bias = lambda size: Weight('bias', (size,), ('heads',))
+    of_head = Weight('norm', (H,), (None,))
+    qk_norm = lambda size: of_head if family.qk_norm == 'head' else Weight('norm', (size,), ('heads',))
     return {
-      'attention_norm': Weight('norm', (D,), (None,)),
+      **({'attention_norm': norm} if family.norms == 'before' else {}),
       'query': Weight('matrix', (D, N), ('embed', 'heads')),
       'key': Weight('matrix', (D, K), ('embed', 'heads')),
       'value': Weight('matrix', (D, K), ('embed', 'heads')),
+      **({'query_bias': bias(N), 'key_bias': bias(K), 'value_bias': bias(K)} if family.qkv_bias else {}),
+      **({'query_norm': qk_norm(N), 'key_norm': qk_norm(K)} if family.qk_norm else {}),
       'out': Weight('matrix', (N, D), ('heads', 'embed')),
-      'mlp_norm': Weight('norm', (D,), (None,)),
+      **({'attention_out_norm': norm} if family.norms == 'after' else {}),
+      **({'mlp_norm': norm} if family.norms == 'before' else {}),
       'gate': Weight('matrix', (D, F), ('embed', 'ffn')),
       'up': Weight('matrix', (D, F), ('embed', 'ffn')),
       'down': Weight('matrix', (F, D), ('ffn', 'embed')),
+      **({'mlp_out_norm': norm} if family.norms == 'after' else {}),
     }
 
   @property
@@ -153,12 +182,51 @@ _MISTRAL_7B = Config(
   head_dim=128, ffn_dim=14_336, window=4096,
 )  # fmt: skip
 
+_LLAMA31_8B = Config(
+  model_type='llama', vocab_size=128_256, max_positions=131_072, dim=4096, num_layers=32, num_heads=32, num_kv_heads=8,
+  head_dim=128, ffn_dim=14_336, rope_theta=500_000.0, rope_scaling=RopeScaling('llama3', 8.0, 1.0, 4.0, 8192),
+)  # fmt: skip
+_LLAMA32_3B = dataclasses.replace(
+  _LLAMA31_8B, dim=3072, num_layers=28, num_heads=24, ffn_dim=8192, tie_embeddings=True,
+  rope_scaling=RopeScaling('llama3', 32.0, 1.0, 4.0, 8192),
+)  # fmt: skip
+_QWEN25_7B = Config(
+  model_type='qwen2', vocab_size=152_064, max_positions=32_768, dim=3584, num_layers=28, num_heads=28, num_kv_heads=4,
+  head_dim=128, ffn_dim=18_944, rope_theta=1_000_000.0, norm_eps=1e-6,
+)  # fmt: skip
+_QWEN25_1B = dataclasses.replace(
+  _QWEN25_7B, vocab_size=151_936, dim=1536, num_heads=12, num_kv_heads=2, ffn_dim=8960, tie_embeddings=True
+)
+_QWEN3_4B = Config(
+  model_type='qwen3', vocab_size=151_936, max_positions=262_144, dim=2560, num_layers=36, num_heads=32, num_kv_heads=8,
+  head_dim=128, ffn_dim=9728, rope_theta=5_000_000.0, norm_eps=1e-6, tie_embeddings=True,
+)  # fmt: skip
+_OLMO2_7B = Config(
+  model_type='olmo2', vocab_size=100_352, max_positions=4096, dim=4096, num_layers=32, num_heads=32, num_kv_heads=32,
+  head_dim=128, ffn_dim=11_008, rope_theta=500_000.0, norm_eps=1e-6,
+)  # fmt: skip
+
 # The published architectures: LLaMA-2 (Touvron et al., arXiv:2307.09288) and Mistral 7B (Jiang et al.,
-# arXiv:2310.06825; v0.2 has no sliding window and another rotary base).
+# arXiv:2310.06825; v0.2 has no sliding window and another rotary base); the others are those of the config.json of
+# mistralai/Mistral-7B-Instruct-v0.3 and Mistral-Nemo-Instruct-2407, meta-llama/Llama-3.1-8B-Instruct and 3.2,
+# Qwen/Qwen2.5-*-Instruct and Qwen3-4B-Instruct-2507, allenai/OLMo-2-0425-1B-Instruct and OLMo-2-1124-7B-Instruct.
 PRESETS = {
   'llama2-7b': _LLAMA2_7B,
   'llama2-13b': dataclasses.replace(_LLAMA2_7B, dim=5120, num_layers=40, num_heads=40, num_kv_heads=40, ffn_dim=13_824),
   'llama2-70b': dataclasses.replace(_LLAMA2_7B, dim=8192, num_layers=80, num_heads=64, num_kv_heads=8, ffn_dim=28_672),
   'mistral-7b-v0.1': _MISTRAL_7B,
   'mistral-7b-v0.2': dataclasses.replace(_MISTRAL_7B, window=None, rope_theta=1_000_000.0),
+  'mistral-7b-v0.3': dataclasses.replace(_MISTRAL_7B, window=None, rope_theta=1_000_000.0, vocab_size=32_768),
+  'mistral-nemo': dataclasses.replace(
+    _MISTRAL_7B, window=None, rope_theta=1_000_000.0, vocab_size=131_072, max_positions=131_072, dim=5120, num_layers=40
+  ),
+  'llama3.1-8b': _LLAMA31_8B,
+  'llama3.2-3b': _LLAMA32_3B,
+  'llama3.2-1b': dataclasses.replace(_LLAMA32_3B, dim=2048, num_layers=16, num_heads=32, head_dim=64),
+  'qwen2.5-7b': _QWEN25_7B,
+  'qwen2.5-1.5b': _QWEN25_1B,
+  'qwen2.5-0.5b': dataclasses.replace(_QWEN25_1B, dim=896, num_layers=24, num_heads=14, head_dim=64, ffn_dim=4864),
+  'qwen3-4b': _QWEN3_4B,
+  'olmo2-7b': _OLMO2_7B,
+  'olmo2-1b': dataclasses.replace(_OLMO2_7B, dim=2048, num_layers=16, num_heads=16, num_kv_heads=16, ffn_dim=8192),
 }

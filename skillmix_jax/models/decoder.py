@@ -22,6 +22,7 @@ from skillmix_jax.mesh import gather, spec
 from skillmix_jax.models.attention import attend
 from skillmix_jax.models.config import Config, Weight
 from skillmix_jax.models.layouts import Columns, Rows, rms_norm
+from skillmix_jax.models.rope import rotate, rotations
 
 INIT_SCALE = 0.02
 ROWS = Rows()
@@ -50,29 +51,18 @@ def _policy(cfg: Config):
 
 
 def _start(weight: Weight, rngs: nnx.Rngs) -> nnx.Param:
-  """Random, or ones for a norm; float32, born with its sharding."""
+  """Random, or ones for a norm and zeros for a bias; float32, born with its sharding."""
   dims = spec(*weight.dims)
-  if weight.kind == 'norm':
-    return nnx.Param(jnp.ones(weight.shape, jnp.float32, out_sharding=dims))
+  if weight.kind in ('norm', 'bias'):
+    return nnx.Param(jnp.full(weight.shape, float(weight.kind == 'norm'), jnp.float32, out_sharding=dims))
   return nnx.Param(INIT_SCALE * jax.random.normal(rngs.params(), weight.shape, jnp.float32, out_sharding=dims))
 
 
-def rotations(positions_BT, head_dim: int, theta: float):
-  """Cosines and sines [B, T, 1, H/2] in float32 of the rotary embedding (Su et al., arXiv:2104.09864)."""
-  frequencies = theta ** (-jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
-  angles = positions_BT[:, :, None, None].astype(jnp.float32) * frequencies
-  return jnp.cos(angles), jnp.sin(angles)
-
-
-def rotate(x_BTNH, cos, sin):
-  """Turns the pairs (i, i + H/2): the half-split layout of Hugging Face weights."""
-  first, second = jnp.split(x_BTNH.astype(jnp.float32), 2, axis=-1)
-  turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-  return turned.astype(x_BTNH.dtype)
-
-
 class Block(nnx.Module):
-  """Attention and a gated MLP, each normed before and added to the residual stream; to train and to decode."""
+  """Attention and a gated MLP, each normed before or after and added to the residual stream; to train and to decode.
+
+  It has the weights that `Config.block_weights` names, and what has no weight is left out.
+  """
 
   def __init__(self, cfg: Config, rngs: nnx.Rngs):
     for name, weight in cfg.block_weights.items():
@@ -90,21 +80,33 @@ class Block(nnx.Module):
     weights, batch = cfg.block_weights, cos.shape[0]
 
     def norm(name, x):
-      return layout.norm(x, getattr(self, name)[...], cfg.norm_eps)
+      return layout.norm(x, getattr(self, name)[...], cfg.norm_eps) if name in weights else x
 
     def times(name, x):
       return layout.multiply(x, getattr(self, name)[...], weights[name].dims)
 
+    def project(name, x):
+      product, bias = times(name, x), f'{name}_bias'
+      product = layout.add(product, getattr(self, bias)[...]) if bias in weights else product
+      return checkpoint_name(product, 'qkv')
+
+    def to_rotated_heads(name, x, num_heads):
+      if cfg.family.qk_norm == 'head':
+        x_BTNH = rms_norm(layout.to_heads(x, batch, num_heads), getattr(self, name)[...], cfg.norm_eps)
+      else:
+        x_BTNH = layout.to_heads(norm(name, x), batch, num_heads)
+      return rotate(x_BTNH, cos, sin)
+
     normed = norm('attention_norm', x)
-    q, k, v = (checkpoint_name(times(name, normed), 'qkv') for name in ('query', 'key', 'value'))
-    q = rotate(layout.to_heads(q, batch, cfg.num_heads), cos, sin)
-    k = rotate(layout.to_heads(k, batch, cfg.num_kv_heads), cos, sin)
+    q, k, v = (project(name, normed) for name in ('query', 'key', 'value'))
+    q = to_rotated_heads('query_norm', q, cfg.num_heads)
+    k = to_rotated_heads('key_norm', k, cfg.num_kv_heads)
     context = attend(q, k, layout.to_heads(v, batch, cfg.num_kv_heads))
-    x = x + times('out', layout.from_heads(context))
+    x = x + norm('attention_out_norm', times('out', layout.from_heads(context)))
 
     normed = norm('mlp_norm', x)
     gate, up = (checkpoint_name(times(name, normed), 'mlp') for name in ('gate', 'up'))
-    return x + times('down', jax.nn.silu(gate) * up)
+    return x + norm('mlp_out_norm', times('down', jax.nn.silu(gate) * up))
 
 
 class Decoder(nnx.Module):
@@ -128,7 +130,7 @@ class Decoder(nnx.Module):
       segments_BT: int32, see `attend`; None where every row is one segment.
     """
     cfg = self.cfg
-    cos, sin = rotations(positions_BT, cfg.head_dim, cfg.rope_theta)
+    cos, sin = rotations(positions_BT, cfg.head_dim, cfg.rope_theta, cfg.rope_scaling)
     see = partial(attend, segments_BT=segments_BT, window=cfg.window, implementation=cfg.attention)
 
     def step(x_MD, block):

@@ -1,6 +1,7 @@
 """The families of decoders, by the `model_type` of their config.json on Hugging Face; no other file lists them.
 
-What a family computes differently is data in `Config`, never a question for its name; here is what only the name tells.
+What a family computes differently is data: here what its config.json does not say, in `Config` what differs from model
+to model. `Config.weights` and the block follow from both, and nothing asks for a name.
 """
 
 from typing import NamedTuple
@@ -11,16 +12,25 @@ class Family(NamedTuple):
 
   Attributes:
     classes: what the names of its classes in transformers start with: LlamaConfig, LlamaForCausalLM.
-    template: chat template of its instruct models, of data/templates.py.
+    template: chat template of its instruct models, of data/templates.py; None: not there yet.
     has_window: whether its config.json has a sliding window.
+    norms: where attention and MLP have a norm: 'before' each, or 'after', before the sum with the residual stream.
+    qk_norm: what of queries and keys is normed before the rotary embedding: each 'head', or the 'whole' width.
+    qkv_bias: whether the products that make queries, keys and values have a bias.
   """
 
   classes: str
-  template: str
+  template: str | None
   has_window: bool
+  norms: str = 'before'
+  qk_norm: str | None = None
+  qkv_bias: bool = False
 
 
 FAMILIES = {
   'llama': Family('Llama', 'llama2', has_window=False),
   'mistral': Family('Mistral', 'mistral', has_window=True),
+  'olmo2': Family('Olmo2', None, has_window=False, norms='after', qk_norm='whole'),
+  'qwen2': Family('Qwen2', None, has_window=True, qkv_bias=True),
+  'qwen3': Family('Qwen3', None, has_window=True, qk_norm='head'),
 }

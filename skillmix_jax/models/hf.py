@@ -1,4 +1,4 @@
-"""LLaMA and Mistral as Hugging Face folders: their config.json and safetensors, read and written.
+"""The families as Hugging Face folders: their config.json and safetensors, read and written.
 
 `NAMES` is the one table of names. A matrix of ours is [in, out] and stacked over the layers, theirs is [out, in] and
 apart, so it is transposed on the way. Rotary pairs are the halves of a head on both sides: nothing is permuted.
@@ -20,6 +20,7 @@ from skillmix_jax.models import tensor_files
 from skillmix_jax.models.config import Config
 from skillmix_jax.models.decoder import Decoder, name_of
 from skillmix_jax.models.families import FAMILIES
+from skillmix_jax.models.rope import KINDS, RopeScaling
 from skillmix_jax.models.tensor_files import Tensor
 
 # Our name in Config.weights -> theirs, with the layer's number in place of {}.
@@ -29,11 +30,18 @@ NAMES = {
   'blocks.query': 'model.layers.{}.self_attn.q_proj.weight',
   'blocks.key': 'model.layers.{}.self_attn.k_proj.weight',
   'blocks.value': 'model.layers.{}.self_attn.v_proj.weight',
+  'blocks.query_bias': 'model.layers.{}.self_attn.q_proj.bias',
+  'blocks.key_bias': 'model.layers.{}.self_attn.k_proj.bias',
+  'blocks.value_bias': 'model.layers.{}.self_attn.v_proj.bias',
+  'blocks.query_norm': 'model.layers.{}.self_attn.q_norm.weight',
+  'blocks.key_norm': 'model.layers.{}.self_attn.k_norm.weight',
   'blocks.out': 'model.layers.{}.self_attn.o_proj.weight',
-  'blocks.mlp_norm': 'model.layers.{}.post_attention_layernorm.weight',
+  'blocks.attention_out_norm': 'model.layers.{}.post_attention_layernorm.weight',  # after the attention
+  'blocks.mlp_norm': 'model.layers.{}.post_attention_layernorm.weight',  # the same name, but before the MLP
   'blocks.gate': 'model.layers.{}.mlp.gate_proj.weight',
   'blocks.up': 'model.layers.{}.mlp.up_proj.weight',
   'blocks.down': 'model.layers.{}.mlp.down_proj.weight',
+  'blocks.mlp_out_norm': 'model.layers.{}.post_feedforward_layernorm.weight',
   'norm': 'model.norm.weight',
   'unembed': 'lm_head.weight',
 }
@@ -64,27 +72,57 @@ def read_config(folder: Path) -> Config:
   except (OSError, ValueError, AttributeError) as error:
     raise InputError(f'{path} cannot be read ({error}); download it again') from error
   if model_type not in FAMILIES:
-    raise InputError(f'{path}: model_type {model_type!r} is not supported, only {" and ".join(FAMILIES)}')
+    raise InputError(f'{path}: model_type {model_type!r} is not supported, only {", ".join(FAMILIES)}')
   try:
     theirs = _transformers().AutoConfig.from_pretrained(folder)
   except Exception as error:  # the library has many
     raise InputError(f'{path} is refused by transformers: {error}') from error
   _check_supported(path, theirs)
-  heads = theirs.num_attention_heads
+  heads, rope = theirs.num_attention_heads, theirs.rope_parameters
   return Config(
     model_type=model_type, vocab_size=theirs.vocab_size, max_positions=theirs.max_position_embeddings,
     dim=theirs.hidden_size, num_layers=theirs.num_hidden_layers, num_heads=heads,
-    num_kv_heads=theirs.num_key_value_heads, head_dim=theirs.head_dim or theirs.hidden_size // heads,
-    ffn_dim=theirs.intermediate_size, rope_theta=float(theirs.rope_parameters['rope_theta']),
-    norm_eps=theirs.rms_norm_eps, window=getattr(theirs, 'sliding_window', None),
-    tie_embeddings=theirs.tie_word_embeddings,
+    num_kv_heads=theirs.num_key_value_heads, head_dim=getattr(theirs, 'head_dim', None) or theirs.hidden_size // heads,
+    ffn_dim=theirs.intermediate_size, rope_theta=float(rope['rope_theta']), rope_scaling=_scaling(path, rope),
+    norm_eps=theirs.rms_norm_eps, window=_window(path, theirs), tie_embeddings=theirs.tie_word_embeddings,
   )  # fmt: skip
 
 
+# A field of RopeScaling -> its name in rope_parameters.
+ROPE_NAMES = {
+  'kind': 'rope_type',
+  'factor': 'factor',
+  'low': 'low_freq_factor',
+  'high': 'high_freq_factor',
+  'original': 'original_max_position_embeddings',
+}
+
+
+def _scaling(path: Path, rope: dict[str, Any]) -> RopeScaling | None:
+  if rope.get('rope_type', 'default') == 'default':
+    return None
+  try:
+    fields: dict[str, Any] = {ours: rope.get(theirs) for ours, theirs in ROPE_NAMES.items()}
+    return RopeScaling(**fields)
+  except (InputError, TypeError) as error:
+    raise InputError(f'{path}: rope_parameters {rope}: {error}') from error
+
+
+def _window(path: Path, theirs) -> int | None:
+  kinds = set(getattr(theirs, 'layer_types', None) or ())
+  if len(kinds) > 1:
+    raise InputError(f'{path}: a window in some layers and none in others is not supported (layer_types)')
+  return None if kinds == {'full_attention'} else getattr(theirs, 'sliding_window', None)
+
+
 def _check_supported(path: Path, theirs):
-  rope = theirs.rope_parameters
-  if rope.get('rope_type', 'default') != 'default':
-    raise InputError(f'{path}: rope scaling of type {rope["rope_type"]!r} is not supported; take a model without it')
+  kind = theirs.rope_parameters.get('rope_type', 'default')
+  if kind not in ('default', *KINDS):
+    raise InputError(
+      f'{path}: rope scaling of type {kind!r} is not supported, only {", ".join(KINDS)}; take a model without it'
+    )
+  if theirs.rope_parameters.get('partial_rotary_factor', 1.0) != 1.0:
+    raise InputError(f'{path}: a rotary embedding of a part of each head is not supported (partial_rotary_factor)')
   for name, supported in (('hidden_act', 'silu'), ('attention_bias', False), ('mlp_bias', False)):
     value = getattr(theirs, name, supported)
     if value != supported:
@@ -95,19 +133,22 @@ def _check_supported(path: Path, theirs):
 
 def config_dict(cfg: Config, dtype: str, bos_id: int, eos_id: int) -> dict[str, Any]:
   """config.json of `cfg`, for transformers of today (rope_parameters) and for older readers (rope_theta)."""
-  family = FAMILIES[cfg.model_type]
-  window = {'sliding_window': cfg.window} if family.has_window else {}
-  theirs = getattr(_transformers(), f'{family.classes}Config')(
+  cfg.check_family()
+  make = getattr(_transformers(), f'{cfg.family.classes}Config')
+  window = {'sliding_window': cfg.window, 'use_sliding_window': cfg.window is not None, 'max_window_layers': 0}
+  scaling = cfg.rope_scaling and {theirs: getattr(cfg.rope_scaling, ours) for ours, theirs in ROPE_NAMES.items()}
+  theirs = make(
     vocab_size=cfg.vocab_size, max_position_embeddings=cfg.max_positions, hidden_size=cfg.dim,
     num_hidden_layers=cfg.num_layers, num_attention_heads=cfg.num_heads, num_key_value_heads=cfg.num_kv_heads,
     head_dim=cfg.head_dim, intermediate_size=cfg.ffn_dim, rms_norm_eps=cfg.norm_eps, hidden_act='silu',
-    rope_parameters={'rope_type': 'default', 'rope_theta': cfg.rope_theta}, tie_word_embeddings=cfg.tie_embeddings,
-    bos_token_id=bos_id, eos_token_id=eos_id, dtype=dtype, **window,
+    rope_parameters={'rope_type': 'default', **(scaling or {}), 'rope_theta': cfg.rope_theta},
+    tie_word_embeddings=cfg.tie_embeddings, bos_token_id=bos_id, eos_token_id=eos_id, dtype=dtype,
+    **{name: value for name, value in window.items() if hasattr(make, name)},
   )  # fmt: skip
   shown = json.loads(theirs.to_json_string())
   return shown | {
-    'architectures': [f'{family.classes}ForCausalLM'], 'rope_theta': cfg.rope_theta,
-    'tie_word_embeddings': cfg.tie_embeddings, 'torch_dtype': dtype,
+    'architectures': [f'{cfg.family.classes}ForCausalLM'], 'rope_theta': cfg.rope_theta,
+    'tie_word_embeddings': cfg.tie_embeddings, 'torch_dtype': dtype, **({'rope_scaling': scaling} if scaling else {}),
   }  # fmt: skip
 
 

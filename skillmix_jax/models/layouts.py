@@ -32,6 +32,10 @@ class Rows:
     matrix_IO = gather(matrix_IO, x_MI.dtype, *dims)
     return jnp.matmul(x_MI, matrix_IO, out_sharding=spec('batch', dims[1], embed=None))
 
+  def add(self, x_MN, bias_N):
+    """The sum, in the dtype of x."""
+    return x_MN + bias_N.astype(x_MN.dtype)
+
   def to_heads(self, x_MN, batch: int, num_heads: int):
     """[B, T, N, H], split over rows and heads."""
     shape = batch, x_MN.shape[0] // batch, num_heads, x_MN.shape[1] // num_heads
@@ -53,6 +57,10 @@ class Columns:
   def multiply(self, x_IB, matrix_OI, dims: tuple[str | None, ...]):
     """The product; `dims` are the names of [in, out], as in `Rows`."""
     return jnp.matmul(matrix_OI, x_IB, out_sharding=spec(dims[1], 'batch', embed=None))
+
+  def add(self, x_NB, bias_N):
+    """The sum, in the dtype of x."""
+    return x_NB + bias_N.astype(x_NB.dtype)[:, None]
 
   def to_heads(self, x_NB, batch: int, num_heads: int):
     """[B, 1, N, H], split over rows and heads."""

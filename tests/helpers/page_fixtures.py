@@ -12,6 +12,7 @@ from evals.marking import marks, rubric
 from evals.page.view import Exchange, RunView
 from evals.questions import catalog, combinations, prompts
 from evals.results import cells, improving, people, statistics, trust
+from evals.results.comparable import Conditions
 from evals.results.contrasts import Contrast
 from evals.results.graded import GradedDecoy, GradedRun, GradedText
 from evals.results.summary import RunMetrics, Seen, Spent
@@ -165,7 +166,8 @@ def with_first_answers(run, row='LLaMA-2-13B-Chat', **arguments):
   """The run, whose first answers were those of another student."""
   first = make_run(row, seed=1, grader=run.grader, **arguments)
   generations = max(text.generation for text in run.texts)
-  both = [GradedRun(one.name, one.texts, generations, one.grader, None) for one in (first, run)]
+  alike = Conditions(generations=generations)
+  both = [GradedRun(one.name, one.texts, one.grader, None, alike) for one in (first, run)]
   wanted = {place: cell.wanted for place, cell in run.cells.items()}
   return with_metrics(run, improving=improving.compare(*both, wanted, num_votes=3))
 
