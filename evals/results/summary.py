@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from evals.replies import cost
+from evals.replies import cost, waves
 from evals.replies.run import Run
 from evals.replies.waves import Grader
 from evals.results import cells, improving, trust
@@ -181,6 +181,7 @@ def summarize(
   if grader and firsts:
     first, second = as_compared(run, grader, firsts), as_compared(run, grader, texts)
     both = improving.compare(first, second, wanted, settings.votes, data.families if data else ())
+  every = [text for text in texts if waves.gets_every_vote(run, text.combination, text.generation)]
   return RunMetrics(
     student=run.student.name, student_fingerprint=run.student.model, student_params=run.student.params,
     grader=grader_names(texts), grader_requested=grader.model if grader else '',
@@ -190,6 +191,6 @@ def summarize(
     wanted=len(run.combinations) * settings.generations,
     unparsed=sum(bool(reason) and reason != 'not asked yet' for text in texts for reason in text.reasons),
     cells=tuple(cells.cells(texts, wanted, *asked)), by_generation=tuple(trust.by_generation(texts)),
-    agreement=trust.agreement(texts, settings.votes, run.catalog), decoys=trust.decoys(texts), seen=seen,
+    agreement=trust.agreement(every, settings.votes, run.catalog), decoys=trust.decoys(texts), seen=seen,
     spent=count_spent(run), improving=both,
   )  # fmt: skip

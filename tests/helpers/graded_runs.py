@@ -24,20 +24,23 @@ def store(run, stage, requests, text, model, params, returned, usage=(1, 1)):
 
 def make(
   path, points=1, *, params=None, student=lambda request: 'fake-1', grader=lambda request: 'fake-2-2026-11',
-  grader_params=None, vote=None, **config,
+  grader_params=None, vote=None, say=lambda combination: 'Stones sing.', **config,
 ):  # fmt: skip
   """A graded run in which every criterion of every text earns `points`, or what `vote(request)` says.
 
   Args:
     params: sent to the student.
     student, grader: the names that their endpoints give.
+    say: what the student writes on a combination.
     config: keys of configs/eval_paper.py.
   """
   settings = from_config(eval_paper.get_config().to_dict() | CONFIG | config)
   run = runs.start(path, settings, Student('openai:fake-1', 'fake-1', params or {}))
+  asked = {combination.id: combination for combination in run.combinations}
   for stage in (0, 1):
     requests = waves.answer_requests(run)[stage]
-    store(run, 'answers', requests, lambda request: 'Answer: Stones sing.', 'fake-1', params or {}, student)
+    text = lambda request: f'Answer: {say(asked[request.slot.combination])}'
+    store(run, 'answers', requests, text, 'fake-1', params or {}, student)
   judge = Grader('fake-2', grader_params or {})
   given = vote or (lambda request: [points] * len(request.context['criteria']))
   table = lambda request: rubric.format_table(request.context['criteria'], given(request))
