@@ -59,6 +59,8 @@ def print_run(name: str, metrics: RunMetrics, paper_row: str):
   print(f'\n{name}: {metrics.student}, graded by {metrics.grader or "nobody yet"}; 95 % intervals in brackets')
   missing = sum(cell.missing for cell in metrics.cells)
   print(f'{metrics.done} of {metrics.wanted} texts graded, {missing} votes missing, {metrics.unparsed} unreadable')
+  if metrics.student_health and (odd := metrics.student_health.describe()):
+    print(f'the student: {odd}')
   print_cells(metrics.cells, model, row)
   counted, wanted = (sum(getattr(cell, name) for cell in metrics.cells) for name in ('n', 'wanted'))
   if missing and counted < wanted:
