@@ -7,15 +7,16 @@
     python -m evals.grade --run=runs/d123 --grader=openai:MODEL --dry_run
 
 Votes are separate requests: config.votes of them for each text. A reply that the parser cannot read is asked for up to
-three times, then the vote is missing, and listed. --decoys=0.1 grades a tenth of the texts once more with one skill
-swapped for one that was never asked for: how often the decoy earns its point is a false-positive rate that needs no
-labels. --answer=1 grades the students' first answers instead of the improved ones: `report` then shows what improving
-gained and lost. Every reply is on disk before it is parsed; the same command again asks only for what is missing.
---batch=FOLDER writes batch files instead of asking, for half the price, and takes up their results.
---grader has no default: without it the choices are listed with what they would cost. A run has one grader; for a
-second one copy the folder without replies/votes-*.
+three times, then the vote is missing, and listed; --attempts=6 asks for it again. --decoys=0.1 grades a tenth of the
+texts once more with one skill swapped for one that was never asked for: how often the decoy earns its point is a
+false-positive rate that needs no labels. --answer=1 grades the students' first answers instead of the improved ones:
+`report` then shows what improving gained and lost. Every reply is on disk before it is parsed; the same command again
+asks only for what is missing. --batch=FOLDER writes batch files instead of asking, for half the price, and takes up
+their results. --grader has no default: without it the choices are listed with what they would cost. A run has one
+grader; for a second one copy the folder without replies/votes-*.
 """
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ from evals.replies.endpoints import Endpoint
 from evals.replies.estimate import Estimate, estimate_grading
 from evals.replies.ledger import Slot
 from evals.replies.progress import money
-from evals.replies.run import Run, open_run
+from evals.replies.run import ATTEMPTS, Run, open_run
 from evals.replies.waves import Grader
 from evals.results import graded
 from evals.results.graded import GRADES
@@ -90,6 +91,8 @@ def report_missing(run: Run, grader: Grader, ready: list[waves.Text], answer: in
     print(f'  {text.combination.id} generation {text.generation}: {vote.reason}', file=sys.stderr)
   if len(unread) > LISTED:
     print(f'  and {len(unread) - LISTED} more: see "reasons" in {GRADES[answer]}', file=sys.stderr)
+  if unread:
+    print(f'the same command with --attempts={run.attempts + ATTEMPTS} asks for these again', file=sys.stderr)
   return settled, len(unread)
 
 
@@ -104,6 +107,7 @@ def _define_flags():
   flags.DEFINE_string('grader', None, 'openai:MODEL, or exact')
   flags.DEFINE_float('decoys', 0.0, 'share of the texts that are graded with a decoy as well', 0.0, 1.0)
   flags.DEFINE_enum('answer', '2', ('1', '2'), '1: the first answers; 2: the improved ones, which the paper grades')
+  flags.DEFINE_integer('attempts', ATTEMPTS, 'at each vote that nobody can read; then it is missing', lower_bound=1)
   students.define_flags('grader_params')
 
 
@@ -118,7 +122,7 @@ def main() -> int:
     raise InputError(f'--grader is missing; for this run: {choices(total)}')
   access = students.access('grader_params')
   if FLAGS.dry_run:
-    run = open_run(path)
+    run = dataclasses.replace(open_run(path), attempts=FLAGS.attempts)
     endpoint = students.open_grader(FLAGS.grader, run.catalog, access)
     grader = Grader(endpoint.model, endpoint.params)
     check_same_grader(run, grader)
@@ -131,7 +135,7 @@ def main() -> int:
     open_run(path)  # says what is wrong, and makes no folder
   command.stop_on_sigterm()
   with hold(path):
-    run = open_run(path)
+    run = dataclasses.replace(open_run(path), attempts=FLAGS.attempts)
     endpoint = students.open_grader(FLAGS.grader, run.catalog, access)
     check_same_grader(run, Grader(endpoint.model, endpoint.params))
     canary = Canary(FLAGS.canary, path / 'replies') if students.is_hosted(endpoint) else None

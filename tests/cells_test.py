@@ -1,5 +1,6 @@
 """Cells against numbers worked out by hand."""
 
+import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
@@ -9,20 +10,21 @@ import pytest
 from evals import compare
 from evals.marking.marks import majority, marks
 from evals.questions import catalog
-from evals.results import cells, contrasts, statistics, trust
+from evals.results import cells, contrasts, statistics, terminal, trust
+from evals.results.cells import Cell
 from evals.results.comparable import Conditions
 from evals.results.graded import GradedDecoy, GradedRun, GradedText
 from evals.results.summary import RunMetrics
 from skillmix_jax.errors import InputError
 
 
-def text(combination, generation, votes, *, skills=('a', 'b'), grader='g-1', topic='t', num_votes=3, decoy=None):
+def text(combination, generation, votes, *, skills=('a', 'b'), grader='g-1', topic=None, num_votes=3, decoy=None):
   """As `graded.build` makes it, for one sentence that names nothing."""
   given = [vote for vote in votes if vote]
   points = majority(given, num_votes) if given else None
   return GradedText(
-    combination, 'all', len(skills), skills, topic, generation, grader, text='', answer1='', answer2='',
-    votes=tuple(votes), reasons=tuple('' if vote else 'no table' for vote in votes), num_sentences=1,
+    combination, 'all', len(skills), skills, topic or f't-{combination}', generation, grader, text='', answer1='',
+    answer2='', votes=tuple(votes), reasons=tuple('' if vote else 'no table' for vote in votes), num_sentences=1,
     named=(False,) * len(skills), points=points, marks=marks(points, len(skills)) if points else None, decoy=decoy,
   )  # fmt: skip
 
@@ -107,6 +109,40 @@ def test_contrasts_pair_the_same_combinations():
   assert one.p == pytest.approx(2 * 0.5**8)  # McNemar: 8 gained, none lost
   low, high = one.ci95
   assert 0 < low < 0.4 < high
+
+
+def test_a_question_asked_ten_times_is_one_observation():
+  """Ten questions, each asked ten times; the student can or cannot answer each. n is 10, not 100."""
+  outcomes = [1] * 5 + [0] * 5
+  once = [text(f'c{i}', 1, [FULL if won else ONE_SKILL] * 3, topic=f't{i}') for i, won in enumerate(outcomes)]
+  ten = [dataclasses.replace(one, combination=f'{one.combination}-{i}') for one in once for i in range(10)]
+  few, many = (cells.cell(texts, len(texts), 1, 3) for texts in (once, ten))
+  assert (many.n, many.num_questions, many.missing) == (100, 10, 0)
+  assert many.best == few.best and many.by_skill_ci95 == few.by_skill_ci95
+  assert Cell.from_json(json.loads(json.dumps(many.to_json()))) == many
+  none = [dataclasses.replace(one, points=(0,) * 5, marks=marks((0,) * 5, 2)) for one in ten]
+  (one,) = contrasts.contrast(GradedRun('a', ten, 'g', None), GradedRun('b', none, 'g', None), 'ratio_of_full_marks')
+  assert (one.n, one.asked, one.p) == (10, 10, 2 * 0.5**5)
+
+
+def test_a_question_asked_again_with_another_outcome_counts_in_part():
+  """The mean of its combinations; before, the last one of them was all that a contrast saw."""
+  a = [text(f'c{i}', 1, [FULL if i else ONE_SKILL] * 3, topic='t') for i in range(4)]
+  assert list(contrasts.values(GradedRun('a', a, 'g', None), 'ratio_of_full_marks').values()) == [0.75]
+  assert cells.cell(a, 4, 1, 3).best['ratio_of_full_marks'].mean == 0.75
+
+
+def test_missing_votes_are_said_with_what_they_cost(capsys):
+  """At 5 % missing votes about a quarter of the combinations has no marks."""
+  texts = [text(f'c{i}', g, [FULL, NO_SENSE, None if i < 24 else FULL]) for i in range(100) for g in (1, 2, 3)]
+  cell = cells.cell(texts, 100, 3, 3)
+  terminal.print_cells([cell], None, None)
+  assert 'k=2 (n=76/100)' in capsys.readouterr().out
+  full = [text(f'c{i}', g, [FULL] * 3) for i in range(100) for g in (1, 2, 3)]
+  alike = Conditions(generations=3)
+  runs = [GradedRun(name, its, 'g', None, alike) for name, its in (('a', texts), ('b', full))]
+  terminal.print_contrasts(contrasts.decide(contrasts.contrast(*runs, 'ratio_of_full_marks')))
+  assert 'n=76 of 100' in capsys.readouterr().out
 
 
 def test_holm_decides_over_all_contrasts_asked_for():

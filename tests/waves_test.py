@@ -1,8 +1,11 @@
 """What is asked next follows from the ledger, and a reply is looked into once."""
 
+import dataclasses
+import random
 from collections import Counter
 
 import pytest
+from helpers.graded_runs import make
 
 from configs import eval_generate
 from evals.marking import rubric
@@ -10,8 +13,9 @@ from evals.questions.settings import from_config
 from evals.replies import run as runs
 from evals.replies import waves
 from evals.replies.ledger import Reply, key
-from evals.replies.run import Student
+from evals.replies.run import Student, open_run
 from evals.replies.waves import Grader
+from evals.report import report_run
 
 GRADER = Grader('fake-2', {})
 USAGE = {'prompt_tokens': 1, 'completion_tokens': 1}
@@ -62,3 +66,50 @@ def test_an_earlier_reply_to_the_same_vote_counts_although_the_later_one_was_par
   assert points() == {0}
   store(written, 'votes', requests, table(1), 'fake-2', time='2026-11-01')
   assert points() == {1}
+
+
+def noisy(request):
+  """Each vote errs in each criterion once in twelve times, as its slot says alone."""
+  draw = random.Random(f'{request.slot.combination}/{request.slot.generation}/{request.slot.vote}')
+  return [int(draw.random() > 1 / 12) for _ in request.context['criteria']]
+
+
+def test_agreement_of_adaptive_votes_is_that_of_all_votes(tmp_path):
+  """Third votes are asked where two disagree: only the random tenth, which gets all of them anyway, tells agreement."""
+  found, num_votes = {}, {}
+  for mode in ('all', 'adaptive'):
+    path = make(tmp_path / mode, vote=noisy, votes_mode=mode, num_combinations=60, generations=4)
+    found[mode] = report_run(path, None).metrics
+    num_votes[mode] = found[mode].spent.requests
+  every, tenth = found['all'].agreement, found['adaptive'].agreement
+  assert found['adaptive'].cells == found['all'].cells and num_votes['adaptive'] < num_votes['all']
+  assert every.n == 240 and 12 <= tenth.n <= 36
+  for criterion in ('skill', 'topic', 'sense'):
+    assert tenth.criteria[criterion] == pytest.approx(every.criteria[criterion], abs=0.12), criterion
+
+
+def test_no_third_vote_is_asked_for_a_point_that_the_grader_does_not_decide(tmp_path):
+  """Two votes differ in the length, which our counter decides, or in a skill that is named and earns nothing."""
+  differ = {'length': -1, 'name': 0}
+
+  def requests(name, **config):
+    vote = lambda request: [int(i != differ[name] % 5 or request.slot.vote > 1) for i in range(5)]
+    path = make(tmp_path / f'{name}{len(config)}', vote=vote, votes_mode='adaptive', say=say[name], **config)
+    rows = open_run(path).ledger.rows()
+    return sum(row.slot.step == 'vote' and row.slot.vote == 3 for row in rows)
+
+  say = {'length': lambda c: 'Stones sing.', 'name': lambda c: f'A {c.skills[0].split("(")[0].strip()}.'}
+  assert requests('length') == requests('name') == 0
+  assert requests('length', length='grader') == requests('name', name_filter=False) == 8
+
+
+def test_votes_that_nobody_could_read_are_asked_again_when_more_attempts_are_allowed(written):
+  no = lambda request: f'I would rather not: {request.slot}'
+  for _ in range(runs.ATTEMPTS):
+    store(written, 'votes', asked(written), no, 'fake-2')
+  assert not asked(written)
+  more = dataclasses.replace(written, attempts=5)
+  assert {request.slot.attempt for request in asked(more)} == {3}
+  store(written, 'votes', asked(more), table(1), 'fake-2')
+  votes = [vote for text in waves.texts(written) for vote in waves.votes(written, GRADER, text)]
+  assert votes and all(vote.points for vote in votes), 'a fourth attempt counts, whoever looks'

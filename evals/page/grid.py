@@ -93,6 +93,7 @@ def our_number(cell: Cell | None, metric: str, usual_n: int | None, missing: boo
   if cell is None:
     return None
   notes = [f'n = {cell.n}'] if cell.n != usual_n else []
+  notes += [f'{cell.num_questions} different'] if cell.num_questions else []
   notes += [f'{cell.missing} missing'] if missing and cell.missing else []
   notes += [f'refused: {cell.refused}'] if cell.refused else []
   best = cell.best.get(metric)

@@ -9,6 +9,7 @@ import numpy as np
 
 from evals.page.graders import decoys
 from evals.page.view import RunView
+from evals.results.summary import RunMetrics
 from evals.results.trust import CRITERIA, Agreement
 from evals.results.written import share
 
@@ -37,6 +38,7 @@ def facts(runs: Sequence[RunView]) -> list[Fact]:
   found = [
     Fact('grader', [run.grader for run in runs], 'as the endpoint named it'),
     Fact('texts graded', [f'{of.done:,} of {of.wanted:,}' for of in metrics]),
+    Fact('student’s replies', [_replies(of) for of in metrics], 'a cut or refused text is marked as it is'),
     Fact('unparsed replies', [f'{of.unparsed:,}' for of in metrics], 'no attempt gave a readable table'),
   ]
   for criterion in CRITERIA:
@@ -54,6 +56,12 @@ def facts(runs: Sequence[RunView]) -> list[Fact]:
     name, explanation = f'full marks, generation {i + 1}', 'they should be alike' if i == 0 else ''
     found.append(Fact(name, list(map(share, ratios)), explanation))
   return found
+
+
+def _replies(metrics: RunMetrics) -> str:
+  """Writes 'all whole', or what is odd about them; '–' where it was not counted."""
+  health = metrics.student_health
+  return (health.describe() or 'all whole') if health else '–'
 
 
 def _agreement(agreement: Agreement, criterion: str) -> str:

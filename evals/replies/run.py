@@ -25,6 +25,7 @@ from evals.replies.ledger import Ledger, Row
 from skillmix_jax import __version__
 from skillmix_jax.errors import InputError
 
+ATTEMPTS = 3
 MAKING = '.making'  # holds the files of a run that are not in place yet
 BEFORE_A_RUN = {'.lock', 'compile_cache'}  # what may be in a folder that no run was made in yet
 
@@ -51,6 +52,7 @@ class Run:
   """An open run; see the head of this file.
 
   Attributes:
+    attempts: at a vote that the parser can read; then it is missing.
     gradings: what the parser made of a vote's reply: (points, ''), or (None, why it could not be read).
   """
 
@@ -60,6 +62,7 @@ class Run:
   catalog: catalogs.Catalog
   combinations: Sequence[Combination]
   ledger: Ledger
+  attempts: int = ATTEMPTS
   gradings: dict[Row, tuple[tuple[int, ...] | None, str]] = dataclasses.field(default_factory=dict)
 
 

@@ -5,18 +5,18 @@ again; which one that is follows from its slot, the model, its parameters and th
 """
 
 import dataclasses
+import functools
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from evals.marking import rubric
+from evals.marking import marks, rubric
 from evals.marking.marks import majority
 from evals.questions import prompts
 from evals.questions.combinations import Combination
 from evals.replies.ledger import Request, Row, Slot, key
 from evals.replies.run import Run
 
-ATTEMPTS = 3  # at a reply that the parser can read; then the vote is missing
 THREE_VOTES = 0.1  # of the texts get every vote in adaptive mode, so that agreement can be told
 
 VOTE_STEPS = {1: 'first_vote', 2: 'vote'}  # answer that is graded -> the step of its votes
@@ -142,25 +142,25 @@ def texts(run: Run, answer: int = 2) -> Iterator[Text]:
     )  # fmt: skip
 
 
-def _chance(run: Run, text: Text, what: str) -> float:
+def _chance(run: Run, combination: str, generation: int, what: str) -> float:
   """Returns a number in [0, 1) that depends on the seed and the text's slot alone."""
-  name = f'{what}/{run.settings.seed}/{text.combination.id}/{text.generation}'
+  name = f'{what}/{run.settings.seed}/{combination}/{generation}'
   return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) / 2**64
 
 
 def _vote(run: Run, grader: Grader, slot: Slot, prompt: str, context: dict[str, Any]) -> Vote:
-  """Returns the first of up to three attempts that the parser can read."""
-  reason, row = '', None
-  for attempt in range(ATTEMPTS):
+  """Returns the first attempt that the parser can read; what earlier commands asked beyond `run.attempts` counts."""
+  reason, row, attempt = '', None, 0
+  while True:
     request = Request(dataclasses.replace(slot, attempt=attempt), (_user(prompt),), context)
     found = _reply(run, request, grader.model, grader.params)
     if found is None:
-      return Vote(None, reason, request)
+      return Vote(None, reason, request) if attempt < run.attempts else Vote(None, reason, None, row)
     row = found
     points, reason = _grading(run, row, context['criteria'])
     if points is not None:
       return Vote(points, '', None, row)
-  return Vote(None, reason, None, row)
+    attempt += 1
 
 
 def _grading(run: Run, row: Row, criteria: Sequence[str]) -> tuple[Points | None, str]:
@@ -178,23 +178,54 @@ def grading_prompt(run: Run, text: Text) -> str:
   return prompts.grading(run.catalog, text.combination, text.text, run.settings.grading_prompt)
 
 
+@dataclasses.dataclass(frozen=True)
+class Counted:
+  """What our own counting says of a text.
+
+  Attributes:
+    num_sentences, named: see `marks`.
+    earned: turns the points of a vote into those that count.
+  """
+
+  num_sentences: int
+  named: tuple[bool, ...]
+  earned: Callable[[Points], Points]
+
+
+def counted(run: Run, text: Text) -> Counted:
+  """Counts a text by the settings of its run."""
+  combination, settings = text.combination, run.settings
+  num_sentences = marks.count_sentences(text.text)
+  named = marks.named_skills(text.text, combination.skills)
+  earned = functools.partial(
+    marks.adjust, k=combination.k, num_sentences_found=num_sentences, limit=prompts.limit(run.catalog, combination.k),
+    named=named, length=settings.length, name_filter=settings.name_filter,
+  )  # fmt: skip
+  return Counted(num_sentences, named, earned)
+
+
+def gets_every_vote(run: Run, combination: str, generation: int) -> bool:
+  """Says whether all votes of a text are asked for whatever the first ones say: what agreement is told from."""
+  return run.settings.votes_mode == 'all' or _chance(run, combination, generation, 'agreement') < THREE_VOTES
+
+
 def votes(run: Run, grader: Grader, text: Text) -> list[Vote]:
-  """Returns the votes that this text needs, settled or not; in adaptive mode as many as decide it."""
+  """Returns the votes that this text needs, settled or not; in adaptive mode as many as decide what counts."""
   combination, num_votes = text.combination, run.settings.votes
   prompt = grading_prompt(run, text)
   context = {
     'skills': combination.skills, 'topic': combination.topic, 'text': text.text,
     'criteria': prompts.rubric(run.catalog, combination),
   }  # fmt: skip
-  adaptive = run.settings.votes_mode == 'adaptive' and _chance(run, text, 'agreement') >= THREE_VOTES
+  adaptive = not gets_every_vote(run, combination.id, text.generation)
   found: list[Vote] = []
   for number in range(1, num_votes + 1):
-    if adaptive and number > num_votes // 2 + 1 and not any(vote.pending for vote in found):
-      decided = majority([vote.points for vote in found if vote.points], num_votes)
-      if decided is not None:
+    if adaptive and number > num_votes // 2 + 1:
+      if any(vote.pending for vote in found):
+        break  # whether it is needed shows when those before it are in
+      earned = counted(run, text).earned
+      if majority([earned(vote.points) for vote in found if vote.points], num_votes) is not None:
         break
-    if adaptive and number > num_votes // 2 + 1 and any(vote.pending for vote in found):
-      break  # whether it is needed shows when those before it are in
     slot = Slot(combination.id, text.generation, VOTE_STEPS[text.answer], vote=number)
     found.append(_vote(run, grader, slot, prompt, context))
   return found
@@ -215,7 +246,7 @@ def decoy(run: Run, grader: Grader, text: Text) -> Decoy | None:
   The swapped-in skill comes from the same split as the one that it replaces and is not named in the text.
   """
   combination = text.combination
-  position = int(_chance(run, text, 'position') * combination.k)
+  position = int(_chance(run, combination.id, text.generation, 'position') * combination.k)
   replaced = run.catalog.skill(combination.skills[position])
   lower = text.text.lower()
   candidates = [
@@ -227,7 +258,7 @@ def decoy(run: Run, grader: Grader, text: Text) -> Decoy | None:
   ]
   if not candidates:
     return None
-  skill = candidates[int(_chance(run, text, 'decoy') * len(candidates))]
+  skill = candidates[int(_chance(run, combination.id, text.generation, 'decoy') * len(candidates))]
   swap = (position, skill)
   context = {
     'skills': (*combination.skills[:position], skill.name, *combination.skills[position + 1 :]),
@@ -240,7 +271,7 @@ def decoy(run: Run, grader: Grader, text: Text) -> Decoy | None:
 
 def decoy_wanted(run: Run, text: Text, share: float) -> bool:
   """Says whether the text is in the `share` that is graded with a decoy; a larger share keeps those of a smaller."""
-  return _chance(run, text, 'decoys') < share
+  return _chance(run, text.combination.id, text.generation, 'decoys') < share
 
 
 def vote_requests(

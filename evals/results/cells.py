@@ -16,6 +16,8 @@ from evals.results import statistics
 from evals.results.graded import GradedText
 from evals.results.statistics import Interval
 
+Question = tuple[str, int, tuple[str, ...], str]  # setting, k, skills, topic
+
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
@@ -61,6 +63,7 @@ class Cell:
     by_skill_ci95: metric -> interval of the best for other skills than these.
     refused: why there is no number though there are votes.
     seen: whether the training data combines the cell's skills; None where all skill sets are together.
+    num_questions: different ones, where some are asked several times: of such a one the mean is one observation.
   """
 
   setting: str
@@ -74,6 +77,7 @@ class Cell:
   by_skill_ci95: Mapping[str, Interval] = dataclasses.field(default_factory=dict)
   refused: str = ''
   seen: bool | None = None
+  num_questions: int | None = None
 
   def to_json(self) -> dict[str, Any]:
     """Returns an entry of metrics.json."""
@@ -85,6 +89,7 @@ class Cell:
       | _means(self.best)
       | {'ci95': _intervals(self.best), 'mean_of_one': one, 'by_skill_ci95': dict(self.by_skill_ci95)}
       | ({'seen': self.seen} if self.seen is not None else {})
+      | ({'num_questions': self.num_questions} if self.num_questions else {})
     )
 
   @classmethod
@@ -97,6 +102,7 @@ class Cell:
       by_skill_ci95={name: Interval(*bounds) for name, bounds in row['by_skill_ci95'].items()},
       refused=row.get('refused', ''),
       seen=row.get('seen'),
+      num_questions=row.get('num_questions'),
     )
 
 
@@ -123,7 +129,7 @@ def by_combination(texts: Iterable[GradedText]) -> dict[str, list[GradedText]]:
   return {name: sorted(group, key=lambda text: text.generation) for name, group in groups.items()}
 
 
-def question(text: GradedText) -> tuple[str, int, tuple[str, ...], str]:
+def question(text: GradedText) -> Question:
   """What was asked, whatever the id: in a file of combinations the same question may occur several times."""
   return text.setting, text.k, text.skills, text.topic
 
@@ -155,10 +161,24 @@ def _wilson(values: np.ndarray) -> Interval:
   return statistics.wilson(float(values.mean()), len(values))
 
 
-def _table(groups: Iterable[Iterable[GradedText]], summary: Callable[[Sequence[Marks]], Best]) -> dict[str, np.ndarray]:
-  """Returns metric -> its value for each combination."""
-  results = [summary(marks_of(group)) for group in groups]
-  return {name: np.array([getattr(r, metric.mark) for r in results], float) for name, metric in METRICS.items()}
+def by_question(groups: Iterable[Sequence[GradedText]]) -> dict[Question, list[Sequence[GradedText]]]:
+  """Sorts the texts of combinations by what they were asked; usually one combination each."""
+  found: dict[Question, list[Sequence[GradedText]]] = defaultdict(list)
+  for group in groups:
+    found[question(group[0])].append(group)
+  return dict(found)
+
+
+def value(asked: Sequence[Sequence[GradedText]], metric: str, summary: Callable[[Sequence[Marks]], Best]) -> float:
+  """Returns one observation: the mean over the combinations that asked the same question."""
+  return float(np.mean([getattr(summary(marks_of(group)), METRICS[metric].mark) for group in asked]))
+
+
+def _table(
+  questions: Collection[Sequence[Sequence[GradedText]]], summary: Callable[[Sequence[Marks]], Best]
+) -> dict[str, np.ndarray]:
+  """Returns metric -> its value for each question."""
+  return {name: np.array([value(asked, name, summary) for asked in questions], float) for name in METRICS}
 
 
 def _estimate(table: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
@@ -187,13 +207,15 @@ def cell(texts: Sequence[GradedText], wanted: int, generations: int, num_votes: 
     return dataclasses.replace(empty, refused='votes of two graders: ' + ', '.join(sorted(names)))
   if not groups:
     return empty
-  best = _table(groups.values(), marks.combine)
-  skills = [group[0].skills for group in groups.values()]
+  questions = by_question(groups.values())
+  best = _table(questions.values(), marks.combine)
+  skills = [skills for _, _, skills, _ in questions]
   return dataclasses.replace(
     empty,
     n=len(groups),
+    num_questions=len(questions) if len(questions) < len(groups) else None,
     best=_estimate(best),
-    mean_of_one=_estimate(_table(groups.values(), marks.mean_of_one)),
+    mean_of_one=_estimate(_table(questions.values(), marks.mean_of_one)),
     by_skill_ci95={name: statistics.clustered(values, skills) for name, values in best.items()},
   )
 

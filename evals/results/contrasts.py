@@ -9,7 +9,7 @@ import numpy as np
 
 from evals.marking import marks
 from evals.results import cells, comparable, statistics
-from evals.results.cells import METRICS
+from evals.results.cells import Question
 from evals.results.graded import GradedRun
 from evals.results.statistics import Interval
 
@@ -61,17 +61,13 @@ class Contrast:
     return cls(**{**row, 'ci95': Interval(*row['ci95'])})
 
 
-def values(run: GradedRun, metric: str) -> dict[tuple, float]:
+def values(run: GradedRun, metric: str) -> dict[Question, float]:
   """Returns the value of each question whose every text has its marks; of one asked several times the mean."""
-  mark = METRICS[metric].mark
-  found: dict[tuple, list[float]] = {}
-  for group in cells.complete(run.texts, run.generations).values():
-    best = marks.combine(cells.marks_of(group))
-    found.setdefault(cells.question(group[0]), []).append(float(getattr(best, mark)))
-  return {question: float(np.mean(of)) for question, of in found.items()}
+  complete = cells.complete(run.texts, run.generations).values()
+  return {question: cells.value(of, metric, marks.combine) for question, of in cells.by_question(complete).items()}
 
 
-def asked(run: GradedRun) -> set[tuple]:
+def asked(run: GradedRun) -> set[Question]:
   """Returns the questions that have a text, with marks or without."""
   return {cells.question(text) for text in run.texts}
 
@@ -104,7 +100,7 @@ def contrast(a: GradedRun, b: GradedRun, metric: str) -> list[Contrast]:
   The runs have to be comparable (`comparable.refusal`); a cell that is not has a reason.
   """
   values_a, values_b, common = values(a, metric), values(b, metric), asked(a) & asked(b)
-  shared: dict[tuple[str, int], list[tuple]] = {}
+  shared: dict[tuple[str, int], list[Question]] = {}
   for key in values_a:
     if key in values_b:
       shared.setdefault(key[:2], []).append(key)

@@ -9,9 +9,8 @@ from typing import Any, Self
 from evals import graders
 from evals.marking import marks
 from evals.marking.marks import Marks
-from evals.questions import prompts
 from evals.replies.run import Run, open_run
-from evals.replies.waves import VOTE_STEPS, Decoy, Grader, Text, Vote, decoy, texts, votes
+from evals.replies.waves import VOTE_STEPS, Decoy, Grader, Text, Vote, counted, decoy, texts, votes
 from evals.results.comparable import Conditions
 from skillmix_jax.errors import InputError
 
@@ -139,16 +138,9 @@ def build(run: Run, grader: Grader | None, answer: int = 2) -> Iterator[GradedTe
 
 
 def _graded(run: Run, text: Text, given: Sequence[Vote], swapped: Decoy | None) -> GradedText:
-  combination, settings = text.combination, run.settings
-  named = marks.named_skills(text.text, combination.skills)
-  num_sentences = marks.count_sentences(text.text)
-  limit = prompts.limit(run.catalog, combination.k)
-  adjust = lambda points: marks.adjust(
-    points, combination.k, num_sentences_found=num_sentences, limit=limit, named=named, length=settings.length,
-    name_filter=settings.name_filter,
-  )  # fmt: skip
-  adjusted = [adjust(vote.points) for vote in given if vote.points]
-  points = marks.majority(adjusted, settings.votes) if adjusted else None
+  combination, own = text.combination, counted(run, text)
+  earned = [own.earned(vote.points) for vote in given if vote.points]
+  points = marks.majority(earned, run.settings.votes) if earned else None
   return GradedText(
     combination=combination.id, setting=combination.setting, k=combination.k, skills=tuple(combination.skills),
     topic=combination.topic, generation=text.generation,
@@ -156,7 +148,7 @@ def _graded(run: Run, text: Text, given: Sequence[Vote], swapped: Decoy | None) 
     text=text.text, answer1=text.answer1, answer2=text.answer2,
     votes=tuple(tuple(vote.points) if vote.points else None for vote in given),
     reasons=tuple(vote.reason or ('not asked yet' if vote.pending else '') for vote in given),
-    num_sentences=num_sentences, named=tuple(named), points=points,
+    num_sentences=own.num_sentences, named=own.named, points=points,
     marks=marks.marks(points, combination.k) if points else None, decoy=_graded_decoy(swapped),
   )  # fmt: skip
 

@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from evals.replies import cost
+from evals.replies import cost, waves
 from evals.replies.run import Run
 from evals.replies.waves import Grader
-from evals.results import cells, improving, trust
+from evals.results import cells, improving, student_health, trust
 from evals.results.cells import Cell
 from evals.results.graded import GradedText, as_compared, grader_names
 from evals.results.improving import Improving
+from evals.results.student_health import StudentHealth
 from evals.results.training_data import TrainingData
 from evals.results.trust import Agreement, Decoys
 
@@ -85,6 +86,7 @@ class RunMetrics:
     grader_requested: the name that was asked for.
     done: texts whose points are decided, of `wanted`.
     unparsed: votes that no attempt could read.
+    student_health: None where an earlier version wrote the file.
     by_generation: Ratio of Full Marks of the first, the second, ... text of a combination.
   """
 
@@ -111,6 +113,7 @@ class RunMetrics:
   seen: Seen | None
   spent: Spent
   improving: Improving | None = None
+  student_health: StudentHealth | None = None
 
   def to_json(self) -> dict[str, Any]:
     """What metrics.json holds."""
@@ -122,6 +125,8 @@ class RunMetrics:
     }
     seen, improving, spent = row.pop('seen'), row.pop('improving'), row.pop('spent')
     row |= {'seen': seen.to_json()} if seen else {}
+    health = row.pop('student_health')
+    row |= {'student_health': dataclasses.asdict(health)} if health else {}
     return row | ({'improving': improving.to_json()} if improving else {}) | spent.to_json()
 
   @classmethod
@@ -134,10 +139,11 @@ class RunMetrics:
       'decoys': Decoys.from_json(row['decoys']) if row['decoys'] else None,
       'seen': Seen.from_json(row['seen']) if 'seen' in row else None, 'spent': Spent.from_json(row),
       'improving': Improving.from_json(row['improving']) if 'improving' in row else None,
+      'student_health': StudentHealth.from_json(row['student_health']) if 'student_health' in row else None,
     })  # fmt: skip
 
 
-_OPTIONAL = ('seen', 'improving', 'spent')  # not a key of their own in every metrics.json
+_OPTIONAL = ('seen', 'improving', 'spent', 'student_health')  # not a key of their own in every metrics.json
 
 
 def count_spent(run: Run) -> Spent:
@@ -181,6 +187,7 @@ def summarize(
   if grader and firsts:
     first, second = as_compared(run, grader, firsts), as_compared(run, grader, texts)
     both = improving.compare(first, second, wanted, settings.votes, data.families if data else ())
+  every = [text for text in texts if waves.gets_every_vote(run, text.combination, text.generation)]
   return RunMetrics(
     student=run.student.name, student_fingerprint=run.student.model, student_params=run.student.params,
     grader=grader_names(texts), grader_requested=grader.model if grader else '',
@@ -190,6 +197,6 @@ def summarize(
     wanted=len(run.combinations) * settings.generations,
     unparsed=sum(bool(reason) and reason != 'not asked yet' for text in texts for reason in text.reasons),
     cells=tuple(cells.cells(texts, wanted, *asked)), by_generation=tuple(trust.by_generation(texts)),
-    agreement=trust.agreement(texts, settings.votes, run.catalog), decoys=trust.decoys(texts), seen=seen,
-    spent=count_spent(run), improving=both,
+    agreement=trust.agreement(every, settings.votes, run.catalog), decoys=trust.decoys(texts), seen=seen,
+    spent=count_spent(run), improving=both, student_health=student_health.examine(run, texts),
   )  # fmt: skip

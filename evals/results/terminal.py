@@ -27,12 +27,18 @@ def _line(head: str, values: Sequence[str]) -> str:
   return (f'{head:<24}' + ''.join(f'{value:<{WIDTH}}' for value in values)).rstrip()
 
 
+def _counted(cell: Cell) -> str:
+  """Writes '100'; '76/100' where 24 lack a mark; '100, 10 different' where questions are repeated."""
+  n = f'{cell.n}/{cell.wanted}' if cell.n < cell.wanted else str(cell.n)
+  return f'{n}, {cell.num_questions} different' if cell.num_questions else n
+
+
 def print_cells(cells: Iterable[Cell], model: str | None, row: str | None):
   """Prints a block for each setting, with a column for each k."""
   for setting, group in itertools.groupby(cells, key=lambda cell: cell.setting):
     block = list(group)
     print()
-    print(_line(setting, [f'k={cell.k} (n={cell.n})' for cell in block]))
+    print(_line(setting, [f'k={cell.k} (n={_counted(cell)})' for cell in block]))
     for name, metric in METRICS.items():
       print(_line(f'  {metric.title}', [with_interval(cell.best.get(name)) for cell in block]))
       theirs = [paper_tables.printed().find(model, row, setting, cell.k, name) for cell in block]
@@ -53,7 +59,15 @@ def print_run(name: str, metrics: RunMetrics, paper_row: str):
   print(f'\n{name}: {metrics.student}, graded by {metrics.grader or "nobody yet"}; 95 % intervals in brackets')
   missing = sum(cell.missing for cell in metrics.cells)
   print(f'{metrics.done} of {metrics.wanted} texts graded, {missing} votes missing, {metrics.unparsed} unreadable')
+  if metrics.student_health and (odd := metrics.student_health.describe()):
+    print(f'the student: {odd}')
   print_cells(metrics.cells, model, row)
+  counted, wanted = (sum(getattr(cell, name) for cell in metrics.cells) for name in ('n', 'wanted'))
+  if missing and counted < wanted:
+    print(
+      f'\n{wanted - counted} of {wanted} combinations do not count, since a text of theirs has no marks: evals.grade '
+      'asks for votes that are missing, --attempts=6 also for those that nobody could read'
+    )
   if decoys := metrics.decoys:
     print(
       f'\ndecoys: a skill that was not asked for earned its point in {share(decoys.rate)} '

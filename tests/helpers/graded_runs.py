@@ -13,34 +13,39 @@ CONFIG = {'settings': ('held_out',), 'ks': (2,), 'num_combinations': 8, 'generat
 
 
 def store(run, stage, requests, text, model, params, returned, usage=(1, 1)):
-  """A reply to each request; `text` and `returned` (who says it answered) are functions of the request."""
+  """A reply to each request; `text` (with the finish reason) and `returned` (by whom) are functions of it."""
   tokens = dict(zip(('prompt_tokens', 'completion_tokens'), usage))
   with run.ledger.open_writer(stage) as writer:
     for request in requests:
       name = key(request.slot, model, params, request.messages)
-      reply = Reply(text(request), 'stop', returned(request), tokens, '', 0.0, '2026-11-01T00:00:00.000000Z')
+      said, finish_reason = text(request)
+      reply = Reply(said, finish_reason, returned(request), tokens, '', 0.0, '2026-11-01T00:00:00.000000Z')
       writer.append(request, name, model, params, reply)
 
 
 def make(
   path, points=1, *, params=None, student=lambda request: 'fake-1', grader=lambda request: 'fake-2-2026-11',
-  grader_params=None, vote=None, **config,
+  grader_params=None, vote=None, say=lambda combination: 'Stones sing.', reply=None, **config,
 ):  # fmt: skip
   """A graded run in which every criterion of every text earns `points`, or what `vote(request)` says.
 
   Args:
     params: sent to the student.
     student, grader: the names that their endpoints give.
+    say: what the student writes on a combination.
+    reply: what it says to a request instead, and the finish reason.
     config: keys of configs/eval_paper.py.
   """
   settings = from_config(eval_paper.get_config().to_dict() | CONFIG | config)
   run = runs.start(path, settings, Student('openai:fake-1', 'fake-1', params or {}))
+  asked = {combination.id: combination for combination in run.combinations}
   for stage in (0, 1):
     requests = waves.answer_requests(run)[stage]
-    store(run, 'answers', requests, lambda request: 'Answer: Stones sing.', 'fake-1', params or {}, student)
+    text = reply or (lambda request: (f'Answer: {say(asked[request.slot.combination])}', 'stop'))
+    store(run, 'answers', requests, text, 'fake-1', params or {}, student)
   judge = Grader('fake-2', grader_params or {})
   given = vote or (lambda request: [points] * len(request.context['criteria']))
-  table = lambda request: rubric.format_table(request.context['criteria'], given(request))
+  table = lambda request: (rubric.format_table(request.context['criteria'], given(request)), 'stop')
   while requests := waves.vote_requests(run, judge, list(waves.texts(run)), 0.0, ()):
     store(run, 'votes', requests, table, judge.model, judge.params, grader)
   return path
