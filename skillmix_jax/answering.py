@@ -148,7 +148,8 @@ class Model:
         like = decoder.abstract(cfg)
         like = jax.tree.map(read, like, decoder.describe(like))
         params = self._source.load(like, mesh)
-      self._sampler = Sampler(params, cfg, mesh, self._encoder.eos_id, consume=True)
+      document_end = TEMPLATES[self._template].document_end_id(self._encoder)
+      self._sampler = Sampler(params, cfg, mesh, self._encoder.eos_id, True, document_end)
     return self._sampler
 
 
@@ -184,7 +185,8 @@ class TrainingSamples:
       if jax.process_index() == 0:
         self._folder.mkdir(exist_ok=True)
         write_json(self._settings, {'batch_size': self._batch_size})
-    sampler = Sampler(params, self._cfg, mesh, self._encoder.eos_id)
+    document_end = TEMPLATES[self._template].document_end_id(self._encoder)
+    sampler = Sampler(params, self._cfg, mesh, self._encoder.eos_id, document_end=document_end)
     answers = list(
       sampler.sample(
         self._prompts, batch_size=self._batch_size, temperature=0, top_p=1, max_new_tokens=self._max_new_tokens, seed=0

@@ -110,9 +110,11 @@ def to_hf(reference: str, out: Path, dtype: str, template: str | None):
   check_place('to_hf', out, jnp.dtype(dtype).itemsize * cfg.num_params)
   mesh = widest_mesh(cfg)
   with jax.set_mesh(mesh), written_beside('to_hf', out) as part:
-    config = hf.config_dict(cfg, dtype, encoder.bos_id, encoder.eos_id)
+    bos_id = None if encoder.bos_id == tokenizer.NO_TOKEN else encoder.bos_id
+    ends = list(dict.fromkeys([encoder.eos_id, TEMPLATES[template].document_end_id(encoder)]))
+    config = hf.config_dict(cfg, dtype, bos_id, encoder.eos_id)
     (part / 'config.json').write_text(json.dumps(config, indent=1) + '\n')
-    hf.save_generation_config(part, encoder.bos_id, encoder.eos_id)
+    hf.save_generation_config(part, bos_id, ends if ends[1:] else ends[0])
     tokenizer_export.export(encoder, template, part, cfg.max_positions)
     (part / 'README.md').write_text(model_card.render(folder, step, dtype, template), encoding='utf-8')
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding), decoder.abstract(cfg))

@@ -134,7 +134,15 @@ def extend(weights: Weights, cache, token_B, batch: dict, first, temperature, to
 class Sampler:
   """Answers prompts in batches."""
 
-  def __init__(self, params: Decoder, cfg: Config, mesh: jax.sharding.Mesh, eos_id: int, consume: bool = False):
+  def __init__(
+    self,
+    params: Decoder,
+    cfg: Config,
+    mesh: jax.sharding.Mesh,
+    eos_id: int,
+    consume: bool = False,
+    document_end: int = -1,
+  ):
     """Copies the weights.
 
     Args:
@@ -143,8 +151,9 @@ class Sampler:
       mesh: of `decode_mesh`, or any whose fsdp is 1.
       eos_id: the token that ends an answer.
       consume: params are not needed any more; their memory is freed while they are copied.
+      document_end: another token that ends it, as it ends a document; -1: there is none.
     """
-    self._cfg, self._mesh, self._eos_id = cfg, mesh, eos_id
+    self._cfg, self._mesh, self._ends = cfg, mesh, (eos_id, document_end)
     self._weights = copy_weights(params, cfg, mesh, consume)
 
   def sample(
@@ -163,7 +172,7 @@ class Sampler:
       on_batch: called after each batch with the number of its answers and new tokens, and its seconds.
 
     Returns:
-      An iterator of (id, new ids, 'stop' or 'length'); the ids end with eos_id where the reason is 'stop'.
+      An iterator of (id, new ids, 'stop' or 'length'); the ids end with an end token where the reason is 'stop'.
 
     Raises:
       InputError: a number makes no sense, or a prompt is too long for the model.
@@ -199,18 +208,18 @@ class Sampler:
       num_slots = length + num_chunks * CHUNK
       token, first, cache = prefill(self._weights, batch, *numbers, cfg=cfg, rule=rule, num_slots=num_slots)
       new = [np.asarray(first)[None, : len(prompts)]]
-      ended = (new[0] == self._eos_id).any(axis=0)
+      ended = np.isin(new[0], self._ends).any(axis=0)
       for chunk in range(num_chunks):
         if ended.all():
           break
         index = np.int32(chunk * CHUNK)
         token, grown, cache = extend(self._weights, cache, token, batch, index, *numbers, cfg=cfg, rule=rule)
         new.append(np.asarray(grown)[:, : len(prompts)])
-        ended |= (new[-1] == self._eos_id).any(axis=0)
+        ended |= np.isin(new[-1], self._ends).any(axis=0)
     return np.concatenate(new)[:max_new_tokens].T
 
   def _cut(self, new_T: np.ndarray) -> tuple[list[int], str]:
-    ends = np.flatnonzero(new_T == self._eos_id)
+    ends = np.flatnonzero(np.isin(new_T, self._ends))
     return (new_T[: ends[0] + 1].tolist(), 'stop') if len(ends) else (new_T.tolist(), 'length')
 
 

@@ -35,7 +35,9 @@ from skillmix_jax.progress import Preparing
 FLAGS = flags.FLAGS
 
 
-def text_sources(folder, encoder, length, held_out, *, code, wet, text, languages) -> list[rows.TextSource]:
+def text_sources(
+  folder, encoder, document_end, length, held_out, *, code, wet, text, languages
+) -> list[rows.TextSource]:
   """Returns the text sources that are given, in the order of the manifest."""
   counts: dict[str, Counter] = {name: Counter() for name in records.TEXT_SOURCES}
   given = {
@@ -44,7 +46,7 @@ def text_sources(folder, encoder, length, held_out, *, code, wet, text, language
     'text': sources.text(text) if text else None,
   }
   return [
-    rows.TextSource(folder, name, documents, counts[name], encoder, length, held_out)
+    rows.TextSource(folder, name, documents, counts[name], encoder, length, held_out, document_end)
     for name, documents in given.items()
     if documents is not None
   ]
@@ -95,7 +97,10 @@ def prepare(
           )
           cuts.check(max_cut)
           done.append(source)
-        documents = text_sources(part, encoder, length, held_out, code=code, wet=wet, text=text, languages=languages)
+        end = TEMPLATES[template].document_end_id(encoder)
+        documents = text_sources(
+          part, encoder, end, length, held_out, code=code, wet=wet, text=text, languages=languages
+        )
         rows.write_text(documents, max_rows, shares or {}, progress.update)
         done.extend(documents)
       encoder.save(part / 'tokenizer')

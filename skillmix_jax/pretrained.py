@@ -11,11 +11,11 @@ import jax
 from skillmix_jax import workdir
 from skillmix_jax.checkpoint import FOLDER, load_params, parse_reference
 from skillmix_jax.data import chat, tokenizer
+from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
 from skillmix_jax.models import hf, tensor_files
 from skillmix_jax.models.config import Config
 from skillmix_jax.models.decoder import Decoder
-from skillmix_jax.models.families import FAMILIES
 from skillmix_jax.pieces import add_pieces
 
 FILES = ['*.safetensors', '*.json', tokenizer.SENTENCEPIECE_FILE]
@@ -60,12 +60,7 @@ def open_folder(folder: Path, template: str | None) -> Source:
       f'{encoder.files[0]} has {encoder.vocab_size} tokens, but the embedding of the model has {config.vocab_size} '
       'rows: the two do not belong together'
     )
-  template = template or FAMILIES[config.model_type].template
-  if template is None:
-    raise InputError(
-      f'{folder}: no chat template is known for {config.model_type}: convert it with --template, the one that your '
-      'dialogs are prepared with'
-    )
+  template = template or _template_of(config, encoder)
   identity = {
     'fingerprint': None,
     'template': chat.identity(template),
@@ -74,6 +69,16 @@ def open_folder(folder: Path, template: str | None) -> Source:
   }
   files = lambda: {tensor.file.name: tensor.file for tensor in tensor_files.open_folder(folder).values()}
   return Source(config, identity, folder, lambda like, mesh: hf.load(folder, like, mesh), files, str(folder))
+
+
+def _template_of(config: Config, encoder: tokenizer.Tokenizer) -> str:
+  for name in config.family.templates:
+    if TEMPLATES[name].fits(encoder):
+      return name
+  raise InputError(
+    f'{encoder.files[0]} lacks the control tokens of the chat template of {config.model_type} '
+    f'({", ".join(config.family.templates)}): give the one that your dialogs are prepared with to convert --template'
+  )
 
 
 def _open_workdir(folder: Path, step: int) -> Source:

@@ -5,7 +5,6 @@ import pytest
 from helpers.data_fixtures import bpe_folder, fuzz_messages, fuzz_text, mistral_model
 
 from skillmix_jax.data import chat, tokenizer
-from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
 
 BOS, EOS = 1, 2
@@ -165,7 +164,7 @@ def test_only_mistral_ignores_an_empty_system_text(mistral):
     template: np.array_equal(
       chat.encode_dialog(template, mistral, messages)[0], chat.encode_dialog(template, mistral, with_system)[0]
     )
-    for template in TEMPLATES
+    for template in ('mistral', 'llama2')
   }
   assert same == {'mistral': True, 'llama2': False}  # as mistral-common and Meta's code do it
 
@@ -216,7 +215,7 @@ def test_fuzzed_texts_contain_what_they_must():
   assert any(text != text.lstrip() for text in texts) and any(text != text.rstrip('\n') for text in texts)
 
 
-@pytest.mark.parametrize('template', TEMPLATES)
+@pytest.mark.parametrize('template', ['mistral', 'llama2'])
 def test_a_prompt_may_follow_an_answer_that_says_nothing(mistral, template):
   prompt = chat.encode_prompt(template, mistral, _dialog('user', 'assistant', 'user', content='')).tolist()
   assert prompt.count(mistral.eos_id) == 1 and prompt[0] == mistral.bos_id

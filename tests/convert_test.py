@@ -20,7 +20,6 @@ from train_test import make_config, run
 
 from skillmix_jax import convert, pretrained
 from skillmix_jax.data import chat, tokenizer, tokenizer_export
-from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
 from skillmix_jax.models import tensor_files
 from skillmix_jax.train import train
@@ -112,7 +111,7 @@ def test_stock_orbax_opens_the_folder_as_the_docs_say(small_hf, small_run):
   np.testing.assert_array_equal(names['params']['blocks']['query'][1], query.T)
 
 
-@pytest.mark.parametrize('template', sorted(TEMPLATES))
+@pytest.mark.parametrize('template', ['llama2', 'mistral'])
 @pytest.mark.parametrize('kind', ['sentencepiece', 'byte-level'])
 def test_the_exported_chat_template_gives_our_ids(tmp_path, kind, template):
   make = {'sentencepiece': mistral_folder, 'byte-level': bpe_folder}[kind]

@@ -27,12 +27,12 @@ def make_prompts(num: int = 32, longest: int = 60) -> list[tuple[str, list[int]]
   return [(f'p{i}', rng.integers(0, 160, n).tolist()) for i, n in enumerate(lengths)]
 
 
-def make_sampler(theirs, mesh_shape=(1, 1, 1), eos_id=-1) -> Sampler:
+def make_sampler(theirs, mesh_shape=(1, 1, 1), eos_id=-1, document_end=-1) -> Sampler:
   cfg = our_config(theirs)
   mesh = make_mesh(*mesh_shape)
   with jax.set_mesh(mesh):
     params = to_ours(theirs, cfg)
-  return Sampler(params, cfg, mesh, eos_id)
+  return Sampler(params, cfg, mesh, eos_id, document_end=document_end)
 
 
 def answer(sampler, prompts, temperature=0.0, top_p=1.0, new=NEW, seed=0, batch_size=12):
@@ -105,6 +105,8 @@ def test_answers_do_not_depend_on_batch_size_order_or_devices():
   some = answer(sampler, prompts[5:9], **options)  # as a restart asks for what is missing
   assert some == {name: expected[name] for name, _ in prompts[5:9]}
   assert answer(sampler, prompts, seed=1, **options) != expected
+  by_document = make_sampler(theirs, eos_id=-1, document_end=eos_id)
+  assert answer(by_document, prompts, **options) == expected
 
 
 def test_in_bfloat16_an_answer_does_not_depend_on_its_neighbours():

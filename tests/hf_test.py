@@ -63,7 +63,7 @@ def test_a_family_is_what_transformers_calls_it(name):
   theirs = getattr(transformers, f'{family.classes}ForCausalLM').config_class
   assert theirs is getattr(transformers, f'{family.classes}Config') and theirs.model_type == name
   assert hasattr(theirs(), 'sliding_window') == family.has_window
-  assert family.template is None or family.template in TEMPLATES
+  assert set(family.templates) <= TEMPLATES.keys()
 
 
 @pytest.mark.parametrize('name', MODELS)

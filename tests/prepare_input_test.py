@@ -100,7 +100,7 @@ def _run(*arguments):
   ('flag', 'says'),
   [
     ('--dialogs=nothing.jsonl', 'nothing.jsonl'),
-    ('--template=llama3', 'template'),
+    ('--template=llama9', 'template'),
     ('--length=many', 'length'),
   ],
 )

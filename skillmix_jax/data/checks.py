@@ -6,6 +6,7 @@ import numpy as np
 
 from skillmix_jax.data.mixture import Batch
 from skillmix_jax.data.records import Data
+from skillmix_jax.data.tokenizer import NO_TOKEN
 
 
 class Check(NamedTuple):
@@ -79,6 +80,7 @@ def run_checks(batch: Batch, data: Data, dialog_indices: np.ndarray, text_rows: 
   same_counts = num_dialogs == len(masks) and is_text_R.sum() == text_rows
   same_weights = dialog_weight == sum(mask.sum() for mask in masks) and weights_RT[is_text_R].sum() == text_weight
 
+  no_bos = _rows(starts_RT & ~bos_RT & ~is_text_R[:, None])
   return [
     Check(f'{len(masks)} dialogs and {text_rows} text rows', [] if same_counts else every_row),
     Check('every target is the next token', _rows(batch['targets'] != shifted_RT)),
@@ -88,7 +90,7 @@ def run_checks(batch: Batch, data: Data, dialog_indices: np.ndarray, text_rows: 
     Check('as many trained tokens as in the records', [] if same_weights else every_row),
     Check('every answer that is not cut ends with a trained end token', _rows(_ends_without_eos(batch, data.eos_id))),
     Check('no BOS is trained', _rows(trained_RT & bos_RT)),
-    Check('every dialog starts with BOS', _rows(starts_RT & ~bos_RT & ~is_text_R[:, None])),
+    *([Check('every dialog starts with BOS', no_bos)] if data.bos_id != NO_TOKEN else []),
     Check('no two BOS in a row', _rows(double_bos_RT)),
     Check('positions count from 0 in every segment', _rows(batch['positions'] != _expected_positions(segments_RT))),
     Check('padding is at the end of a row', _rows(padding_in_between_RT)),

@@ -88,7 +88,7 @@ def _check_kinds(manifest: dict[str, Any]):
       raise ValueError(f'{name} is missing or wrong')
   if manifest['token_dtype'] not in ('uint16', 'uint32') or manifest['length'] < 2 or manifest['vocab_size'] < 1:
     raise ValueError('token_dtype, length or vocab_size is wrong')
-  whole: list[tuple[str, Any, tuple[str, ...]]] = [('tokenizer', manifest['tokenizer'], ('bos_id', 'eos_id'))]
+  whole: list[tuple[str, Any, tuple[str, ...]]] = [('tokenizer', manifest['tokenizer'], ('eos_id',))]
   whole += [(f'sources.{name}', counts, COUNTS) for name, counts in manifest['sources'].items()]
   whole += [(f'cuts.{k}', counts, CUTS) for k, counts in manifest['cuts'].items()]
   for where, counts, names in whole:
@@ -98,6 +98,9 @@ def _check_kinds(manifest: dict[str, Any]):
     for name, kind in SHARES.items() if 'share_wanted' in counts else ():
       if type(counts.get(name)) is not kind:
         raise ValueError(f'{where}.{name} is missing or wrong')
+  bos_id = manifest['tokenizer'].get('bos_id')
+  if type(bos_id) is not int or bos_id < tokenizer.NO_TOKEN:
+    raise ValueError('tokenizer.bos_id is missing or no id')
   if not isinstance(manifest['template'].get('name'), str):
     raise ValueError('template.name is missing')
 

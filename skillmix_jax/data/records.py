@@ -17,6 +17,7 @@ from array_record.python import array_record_module
 
 from skillmix_jax.data import manifest
 from skillmix_jax.data.manifest import PREPARE
+from skillmix_jax.data.tokenizer import NO_TOKEN
 from skillmix_jax.errors import InputError
 
 TEXT_SOURCES = ('code', 'wet', 'text')
@@ -215,7 +216,9 @@ class Data:
 
   @property
   def bos_id(self) -> int:
-    return self.manifest['tokenizer']['bos_id']
+    """The token that only starts; NO_TOKEN where there is none, or where it ends as well."""
+    bos_id = self.manifest['tokenizer']['bos_id']
+    return NO_TOKEN if bos_id == self.eos_id else bos_id
 
   @property
   def eos_id(self) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from skillmix_jax.data import chat, records
-from skillmix_jax.data.tokenizer import Tokenizer
+from skillmix_jax.data.tokenizer import NO_TOKEN, Tokenizer
 from skillmix_jax.errors import InputError
 
 # Called after each document: source, documents so far, training rows so far, tokens of this one.
@@ -153,13 +153,17 @@ class TextSource(Source):
     encoder: Tokenizer,
     length: int,
     held_out: float,
+    document_end: int,
   ):
     super().__init__(folder, name)
     self.ran_out = False  # all of its documents are read
     self._skipped = skipped
     self._documents = _tokenised(documents, encoder)
-    self._encoder, self._length, self._held_out = encoder, length, held_out
+    self._length, self._held_out = length, held_out
     self._dtype = records.token_dtype(encoder.vocab_size)
+    self._end = [document_end]
+    # A token that both starts and ends a document is between two documents once.
+    self._start = [] if encoder.bos_id in (NO_TOKEN, document_end) else [encoder.bos_id]
     self._left: dict[str, list[int]] = {split: [] for split in records.SPLITS}
 
   def pull(self, max_rows: float) -> int | None:
@@ -172,11 +176,11 @@ class TextSource(Source):
       return 0
     split = 'held_out' if is_held_out(text, self._held_out) else 'train'
     self.counts.update(documents=1, held_out_documents=int(split == 'held_out'))
-    left = [*self._left[split], self._encoder.bos_id, *ids, self._encoder.eos_id]
+    left = [*self._left[split], *self._start, *ids, *self._end]
     full = len(left) // self._length
     for row in range(full if split == 'held_out' else int(min(full, max_rows))):
       tokens = np.asarray(left[row * self._length : (row + 1) * self._length], self._dtype)
-      self.write(split, tokens.tobytes(), len(tokens), int((tokens[1:] != self._encoder.bos_id).sum()))
+      self.write(split, tokens.tobytes(), len(tokens), int((~np.isin(tokens[1:], self._start)).sum()))
     self._left[split] = left[full * self._length :]
     return len(ids)
 

@@ -1,12 +1,11 @@
 """The chat templates, each as parts of tokens (see chat.py) and in Jinja; no other file lists them."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from skillmix_jax.data.tokenizer import Tokenizer
-
-Message = dict[str, str]
-Parts = Iterator[tuple[list[int], bool]]
+from skillmix_jax.data.tokenizer import NO_TOKEN, Tokenizer
+from skillmix_jax.data.turns import CHATML, LLAMA3, MISTRAL_V3, OLMO, Message, Parts, Turns
+from skillmix_jax.errors import InputError
 
 
 class Template(NamedTuple):
@@ -17,12 +16,29 @@ class Template(NamedTuple):
     jinja: the same for transformers.
     strips: texts are stripped before they are tokenised, and so is an answer that was sampled.
     trailing_blank: recorded in a manifest: what became of the blank between an answer and its end token.
+    turns: what it is made of, where it is made of pieces.
+    document_end: the control token that ends a document, where another ends an answer; the sampler stops there too.
   """
 
   parts: Callable[[Tokenizer, Sequence[Message]], Parts]
   jinja: str
   strips: bool
   trailing_blank: str
+  turns: Turns | None = None
+  document_end: str | None = None
+
+  def fits(self, tokenizer: Tokenizer) -> bool:
+    """Whether the tokenizer has all control tokens of this template."""
+    return self.turns is None or self.turns.fits(tokenizer)
+
+  def document_end_id(self, tokenizer: Tokenizer) -> int:
+    """The token that ends a document."""
+    end = tokenizer.control(self.document_end) if self.document_end else None
+    return tokenizer.eos_id if end is None else end
+
+
+def _of_turns(turns: Turns, trailing_blank: str, document_end: str | None = None) -> Template:
+  return Template(turns.parts, turns.jinja(), turns.strips, trailing_blank, turns, document_end)
 
 
 def _merge_system(messages: Sequence[Message], form: str, keep_empty: bool) -> Iterable[Message]:
@@ -36,6 +52,11 @@ def _merge_system(messages: Sequence[Message], form: str, keep_empty: bool) -> I
   return [merged, *rest]
 
 
+def _check_bos(tokenizer: Tokenizer):
+  if tokenizer.bos_id == NO_TOKEN:
+    raise InputError(f'{tokenizer.files[0]} has no BOS, which this --template begins a dialog with: give another')
+
+
 def mistral(tokenizer: Tokenizer, messages: Sequence[Message]) -> Parts:
   """Lays out `<s>[INST] user [/INST] answer</s>[INST] user [/INST] answer</s>`, as mistral-common does.
 
@@ -43,6 +64,7 @@ def mistral(tokenizer: Tokenizer, messages: Sequence[Message]) -> Parts:
   blank in front of an answer is the one that sentencepiece puts in front of every text. There is no system
   role: a system text comes before the first user text, with an empty line between them.
   """
+  _check_bos(tokenizer)
   start = [tokenizer.bos_id]
   for message in _merge_system(messages, '{system}\n\n{user}', keep_empty=False):
     if message['role'] == 'user':
@@ -61,6 +83,7 @@ def llama2(tokenizer: Tokenizer, messages: Sequence[Message]) -> Parts:
   EOS, and it is trained: the model has to write it to get to EOS. The system text goes between its tags
   inside the first user text.
   """
+  _check_bos(tokenizer)
   blank = '' if tokenizer.adds_blank else ' '
   for message in _merge_system(messages, '<<SYS>>\n{system}\n<</SYS>>\n\n{user}', keep_empty=True):
     text = message['content'].strip()
@@ -73,7 +96,7 @@ def llama2(tokenizer: Tokenizer, messages: Sequence[Message]) -> Parts:
 # The same in Jinja, for transformers; tokenizer_export.py puts in what is written @LIKE_THIS, and compares the ids.
 # Both raise where roles do not take turns; a system text goes into the first user text, as above.
 _START = """\
-{%- macro plain(text) %}{{ text@BREAKS }}{% endmacro %}
+@PLAIN
 {%- set system = messages[0]['content'] if messages[0]['role'] == 'system' else @NO_SYSTEM %}
 {%- set turns = messages[1:] if messages[0]['role'] == 'system' else messages %}
 {%- for message in turns %}
@@ -106,13 +129,19 @@ _LLAMA2 = (
 {%- endfor %}"""
 )
 
+_KEPT = 'none is added; blanks at the end of an answer are kept and trained'
 TEMPLATES = {
   'mistral': Template(
     mistral, _MISTRAL, strips=False,
-    trailing_blank='none is added; blanks at the end of an answer are kept and trained',
+    trailing_blank=_KEPT,
   ),
   'llama2': Template(
     llama2, _LLAMA2, strips=True,
     trailing_blank='answers are stripped, then one blank is added in front of EOS and trained',
   ),
+  'llama3': _of_turns(LLAMA3, 'none is added; answers are stripped', document_end='<|end_of_text|>'),
+  'chatml': _of_turns(CHATML, _KEPT, document_end='<|endoftext|>'),
+  'olmo': _of_turns(OLMO, _KEPT),
+  'mistral-v3': _of_turns(MISTRAL_V3, 'none is added; blanks at the end of an answer are removed'),
+  'tekken': _of_turns(MISTRAL_V3, 'none is added; blanks at the end of an answer are removed'),
 }  # fmt: skip

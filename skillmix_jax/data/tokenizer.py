@@ -17,6 +17,7 @@ import tokenizers
 
 from skillmix_jax.errors import InputError
 
+NO_TOKEN = -1  # in place of the id of a token that there is none of
 SENTENCEPIECE_FILE = 'tokenizer.model'
 TOKENIZERS_FILE = 'tokenizer.json'
 # What transformers keeps beside a tokenizer.json; the first that names a token wins.
@@ -29,7 +30,7 @@ class Tokenizer(abc.ABC):
   Attributes:
     kind: 'sentencepiece' or 'tokenizers'.
     vocab_size: the largest id + 1.
-    bos_id, eos_id: ids of the control tokens that start and end a document.
+    bos_id, eos_id: ids of the control tokens that start a document (NO_TOKEN where there is none) and end an answer.
     files: the files that define it, the tokenizer itself first; `save` copies them.
     sha256: hex digest over their contents and the names they are saved under.
     adds_blank: whether `encode` itself puts a blank in front of the text, as LLaMA's and Mistral's do.
@@ -82,6 +83,10 @@ class Tokenizer(abc.ABC):
     """Decodes `ids`; control tokens leave no trace."""
 
   @abc.abstractmethod
+  def control(self, name: str) -> int | None:
+    """The id of a control token, None where there is none of that name."""
+
+  @abc.abstractmethod
   def piece(self, token_id: int) -> str:
     """Returns the vocabulary entry of one id, for people."""
 
@@ -100,9 +105,8 @@ class SentencePiece(Tokenizer):
       raise InputError(f'{file} is not a sentencepiece model ({error}); copy the file again') from error
     self.vocab_size = self._model.vocab_size()
     self.bos_id, self.eos_id = self._model.bos_id(), self._model.eos_id()
-    for name, token_id in (('BOS', self.bos_id), ('end token (EOS)', self.eos_id)):
-      if token_id < 0:
-        raise InputError(f'{file} has no {name}; use a tokenizer that was trained with one')
+    if self.eos_id < 0:
+      raise InputError(f'{file} has no end token (EOS); use a tokenizer that was trained with one')
 
   def encode(self, text):
     return self._model.encode(text)
@@ -113,12 +117,16 @@ class SentencePiece(Tokenizer):
   def decode(self, ids):
     return self._model.decode([int(i) for i in ids])
 
+  def control(self, name):
+    token_id = self._model.piece_to_id(name)
+    return token_id if self._model.is_control(token_id) else None
+
   def piece(self, token_id):
     return self._model.id_to_piece(int(token_id))
 
 
 class HuggingFace(Tokenizer):
-  """tokenizer.json, with BOS and EOS named by the files beside it (else '<s>' and '</s>')."""
+  """tokenizer.json, with BOS and EOS named by the files beside it (else '<s>', which may be missing, and '</s>')."""
 
   kind = 'tokenizers'
   file_name = TOKENIZERS_FILE
@@ -139,9 +147,12 @@ class HuggingFace(Tokenizer):
     self.eos_id = self._control_token(file, beside, 'eos_token', '</s>')
 
   def _control_token(self, file, beside, key, default) -> int:
-    token = next((found for path in beside if (found := _read_token(path, key)) is not None), default)
+    named = next((found for path in beside if (found := _read_token(path, key)) is not None), None)
+    token = named or default
     token_id = self._model.token_to_id(token)
     if token_id is None:
+      if named is None and key == 'bos_token':
+        return NO_TOKEN
       what = 'BOS' if key == 'bos_token' else 'end token (EOS)'
       raise InputError(f'{file} has no {what} {token!r}; name its {key} in tokenizer_config.json beside it')
     return token_id
@@ -151,6 +162,9 @@ class HuggingFace(Tokenizer):
 
   def decode(self, ids):
     return self._model.decode([int(i) for i in ids], skip_special_tokens=True)
+
+  def control(self, name):
+    return self._model.token_to_id(name)
 
   def piece(self, token_id):
     return self._model.id_to_token(int(token_id)) or f'<unused {int(token_id)}>'
@@ -170,7 +184,7 @@ def load(path: str | os.PathLike) -> Tokenizer:
   In a folder tokenizer.model is preferred: it is what the model was trained with, a tokenizer.json is a translation.
 
   Raises:
-    InputError: the tokenizer is missing, cannot be read, or has no BOS or EOS.
+    InputError: the tokenizer is missing, cannot be read, or has no EOS.
   """
   path = pathlib.Path(path)
   if path.is_dir():

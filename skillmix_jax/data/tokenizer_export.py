@@ -19,11 +19,16 @@ import sentencepiece
 
 from skillmix_jax.data import chat
 from skillmix_jax.data.templates import TEMPLATES
-from skillmix_jax.data.tokenizer import SENTENCEPIECE_FILE, TOKENIZERS_FILE, SentencePiece, Tokenizer
+from skillmix_jax.data.tokenizer import NO_TOKEN, SENTENCEPIECE_FILE, TOKENIZERS_FILE, SentencePiece, Tokenizer
 from skillmix_jax.errors import InputError
 
 BREAK = '\ue5a3\ue5a4\ue5a5'
 CUT = '\ue5a6\ue5a7\ue5a8'
+# A loop, since some tokenizers have more control tokens than Jinja has room for in one expression.
+PLAIN = (
+  '{%- macro plain(text) %}{%- set now = namespace(text=text) %}{%- for token, broken in @BREAKS %}'
+  '{%- set now.text = now.text | replace(token, broken) %}{%- endfor %}{{- now.text }}{%- endmacro %}'
+)
 CONFIG_FILE = 'tokenizer_config.json'
 
 # Texts on which a translated tokenizer.json must agree with its tokenizer.model before it is written.
@@ -42,12 +47,14 @@ def chat_template(template: str, control_tokens: list[str], adds_blank: bool) ->
     control_tokens: what would be parsed as one token if a text spelled it out.
     adds_blank: whether the tokenizer puts a blank in front of every text.
   """
-  literal = lambda text: json.dumps(text)  # quotes and escapes of JSON are those of Jinja
-  breaks = ''.join(f' | replace({literal(token)}, {literal(token[0] + BREAK + token[1:])})' for token in control_tokens)
+  literal = lambda value: json.dumps(value)  # quotes and escapes of JSON are those of Jinja
+  breaks = [[token, token[0] + BREAK + token[1:]] for token in control_tokens]
+  plain = PLAIN.replace('@BREAKS', literal(breaks))
   return (
     TEMPLATES[template]
-    .jinja.replace('@BREAKS', breaks)
+    .jinja.replace('@PLAIN', plain)
     .replace('@JOIN', "' '" if adds_blank else literal(CUT))
+    .replace('@CUT', literal(CUT))
     .replace('@BLANK', "''" if adds_blank else "' '")
   )
 
@@ -70,7 +77,7 @@ def export(tokenizer: Tokenizer, template: str, folder: pathlib.Path, max_length
   (folder / TOKENIZERS_FILE).write_text(json.dumps(translated, ensure_ascii=False) + '\n', encoding='utf-8')
   config = {
     'tokenizer_class': 'PreTrainedTokenizerFast',  # the model's own class would replace the normaliser
-    'bos_token': tokenizer.piece(tokenizer.bos_id),
+    'bos_token': None if tokenizer.bos_id == NO_TOKEN else tokenizer.piece(tokenizer.bos_id),
     'eos_token': tokenizer.piece(tokenizer.eos_id),
     'unk_token': translated['model'].get('unk_token'),
     'model_max_length': max_length,
@@ -162,7 +169,9 @@ def _check(tokenizer: Tokenizer, template: str, folder: pathlib.Path):
   theirs = transformers.AutoTokenizer.from_pretrained(folder)
   for probe in PROBES:
     messages = [{'role': 'system', 'content': probe}] * (len(probe) % 2)
-    messages += [{'role': role, 'content': probe} for role in ('user', 'assistant') * 2]
+    turns = TEMPLATES[template].turns
+    rounds = 1 if messages and turns is not None and turns.system is None else 2
+    messages += [{'role': role, 'content': probe} for role in ('user', 'assistant') * rounds]
     ours, _ = chat.encode_dialog(template, tokenizer, messages)
     if theirs.apply_chat_template(messages, return_dict=False) != ours.tolist():
       raise InputError(

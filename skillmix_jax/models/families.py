@@ -12,7 +12,8 @@ class Family(NamedTuple):
 
   Attributes:
     classes: what the names of its classes in transformers start with: LlamaConfig, LlamaForCausalLM.
-    template: chat template of its instruct models, of data/templates.py; None: not there yet.
+    templates: chat templates of its instruct models, of data/templates.py; the first whose control tokens a tokenizer
+      has is the model's.
     has_window: whether its config.json has a sliding window.
     norms: where attention and MLP have a norm: 'before' each, or 'after', before the sum with the residual stream.
     qk_norm: what of queries and keys is normed before the rotary embedding: each 'head', or the 'whole' width.
@@ -20,7 +21,7 @@ class Family(NamedTuple):
   """
 
   classes: str
-  template: str | None
+  templates: tuple[str, ...]
   has_window: bool
   norms: str = 'before'
   qk_norm: str | None = None
@@ -28,9 +29,9 @@ class Family(NamedTuple):
 
 
 FAMILIES = {
-  'llama': Family('Llama', 'llama2', has_window=False),
-  'mistral': Family('Mistral', 'mistral', has_window=True),
-  'olmo2': Family('Olmo2', None, has_window=False, norms='after', qk_norm='whole'),
-  'qwen2': Family('Qwen2', None, has_window=True, qkv_bias=True),
-  'qwen3': Family('Qwen3', None, has_window=True, qk_norm='head'),
+  'llama': Family('Llama', ('llama3', 'llama2'), has_window=False),
+  'mistral': Family('Mistral', ('mistral-v3', 'mistral'), has_window=True),
+  'olmo2': Family('Olmo2', ('olmo',), has_window=False, norms='after', qk_norm='whole'),
+  'qwen2': Family('Qwen2', ('chatml',), has_window=True, qkv_bias=True),
+  'qwen3': Family('Qwen3', ('chatml',), has_window=True, qk_norm='head'),
 }

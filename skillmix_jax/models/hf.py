@@ -131,7 +131,7 @@ def _check_supported(path: Path, theirs):
     raise InputError(f'{path}: quantised weights are not supported; take the model that they were made from')
 
 
-def config_dict(cfg: Config, dtype: str, bos_id: int, eos_id: int) -> dict[str, Any]:
+def config_dict(cfg: Config, dtype: str, bos_id: int | None, eos_id: int) -> dict[str, Any]:
   """config.json of `cfg`, for transformers of today (rope_parameters) and for older readers (rope_theta)."""
   cfg.check_family()
   make = getattr(_transformers(), f'{cfg.family.classes}Config')
@@ -152,7 +152,7 @@ def config_dict(cfg: Config, dtype: str, bos_id: int, eos_id: int) -> dict[str, 
   }  # fmt: skip
 
 
-def save_generation_config(folder: Path, bos_id: int, eos_id: int):
+def save_generation_config(folder: Path, bos_id: int | None, eos_id: int | list[int]):
   """Writes generation_config.json, which tells `generate` where to stop."""
   _transformers().GenerationConfig(bos_token_id=bos_id, eos_token_id=eos_id).save_pretrained(folder)
 
