@@ -14,7 +14,7 @@ Studies and their comparisons are named in evals/minimix/studies.py. A compariso
 flips, whose p is corrected by Holm over the study, and by Student's t. A verdict needs all planned seeds.
 
 --pages puts what is printed of a study into Markdown files, between <!-- findings: NAME --> and <!-- /findings -->;
-NAME may also be `answer`, five sentences on the main study, or `short`, a small table of it.
+NAME may also be `answer`, five sentences on the main study, `brief`, two of them, or `short`, a small table.
 """
 
 from collections.abc import Sequence
@@ -111,7 +111,8 @@ def fill(page: str, rows: Sequence[Row]) -> str:
     of_study = [row for row in rows if row.study == study.name]
     blocks[study.name] = '\n'.join(report(of_study, study)) if of_study else f'Study {study.name}: not run yet.'
   main_rows = [row for row in rows if row.study == MAIN.name]
-  blocks |= {'answer': answer.sentences(main_rows), 'short': '\n'.join(answer.table(main_rows))}
+  blocks |= {'answer': answer.sentences(main_rows), 'brief': answer.brief(main_rows)}
+  blocks['short'] = '\n'.join(answer.table(main_rows))
   for name, block in blocks.items():
     start, end = f'<!-- findings: {name} -->', '<!-- /findings -->'
     if start in page:
