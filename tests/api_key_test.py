@@ -7,19 +7,15 @@ import traceback
 
 import pytest
 from helpers.collecting import online, requests
-from helpers.fake_openai import Server
+from helpers.fake_openai import KEY, Server
 
 from evals.replies import sending
 from evals.replies.endpoints import Stopped, collect
 from evals.replies.ledger import Ledger
 
-KEY = 'sk-planted-0123456789abcdefghijklmnop'
-
 
 @pytest.fixture(autouse=True)
-def planted_key(monkeypatch):
-  monkeypatch.setenv('OPENAI_API_KEY', KEY)
-  monkeypatch.delenv('OPENAI_BASE_URL', raising=False)
+def short_pause(planted_keys, monkeypatch):
   monkeypatch.setattr(sending, 'USELESS_PAUSE', 0.01)
 
 

@@ -12,6 +12,7 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
 import jax
 import pytest
 import tokenizers
+from helpers import fake_openai
 
 from skillmix_jax.mesh import initialize_distributed
 
@@ -77,3 +78,11 @@ def inputs(tmp_path_factory) -> Path:
   from helpers.preparing import write_inputs
 
   return write_inputs(tmp_path_factory.mktemp('inputs'))
+
+
+@pytest.fixture
+def planted_keys(monkeypatch):
+  """A key of its own for each vendor, and no server but the vendors'."""
+  monkeypatch.delenv('OPENAI_BASE_URL', raising=False)
+  for name in fake_openai.KEYS:
+    monkeypatch.setenv(name, fake_openai.KEYS[name])

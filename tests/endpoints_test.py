@@ -11,20 +11,16 @@ import time
 
 import pytest
 from helpers.collecting import IN_FLIGHT, ROOT, online, requests
-from helpers.fake_openai import SERVED, Server, text_of
+from helpers.fake_openai import KEY, SERVED, Server, text_of
 
 from evals.replies import retries, sending
 from evals.replies.endpoints import Exact, Online, Stopped, collect
 from evals.replies.ledger import Ledger, Request, Slot
 from skillmix_jax.errors import InputError
 
-KEY = 'sk-planted-0123456789abcdefghijklmnop'
-
 
 @pytest.fixture(autouse=True)
-def planted_key(monkeypatch):
-  monkeypatch.setenv('OPENAI_API_KEY', KEY)
-  monkeypatch.delenv('OPENAI_BASE_URL', raising=False)
+def short_pause(planted_keys, monkeypatch):
   monkeypatch.setattr(sending, 'USELESS_PAUSE', 0.01)
 
 

@@ -1,40 +1,23 @@
-"""No dollar is spent unseen: what is paid for is kept, what is too dear or of no use ends, keys go to their vendor."""
+"""No dollar is spent unseen: what is paid for is kept, what is too dear or of no use ends."""
 
-import asyncio
-import itertools
 import json
-import time
 
 import pytest
-from helpers import fake_openai
 from helpers.collecting import online, requests
 from helpers.fake_openai import Server, text_of
 
-from evals import graders, students
-from evals.grade import check_same_grader
 from evals.marking import rubric
-from evals.replies import address, cost, parameters
 from evals.replies.asking import ask
 from evals.replies.budget import Halt
 from evals.replies.canary import Canary
-from evals.replies.endpoints import Online, Stopped, collect
+from evals.replies.endpoints import Online, collect
 from evals.replies.ledger import Ledger, Request, Slot, key
-from evals.replies.pace import Pace, wait_asked
 from evals.replies.progress import Wave
-from evals.replies.retries import MOST_LATE
-from evals.replies.waves import Grader
 from skillmix_jax.errors import InputError
 
-KEY = 'sk-planted-0123456789abcdefghijklmnop'
 PRICES = (1.0, 1000.0)  # dollars for a million tokens: a reply costs about 16 cents
-VARIABLES = ('OPENAI_API_KEY', 'ANTHROPIC_API_KEY', 'GEMINI_API_KEY', 'MISTRAL_API_KEY', 'AZURE_OPENAI_API_KEY')
 
-
-@pytest.fixture(autouse=True)
-def planted_keys(monkeypatch):
-  monkeypatch.delenv('OPENAI_BASE_URL', raising=False)
-  for name in VARIABLES:
-    monkeypatch.setenv(name, f'{KEY}-{name}')
+pytestmark = pytest.mark.usefixtures('planted_keys')
 
 
 def rows_in(folder):
@@ -116,88 +99,6 @@ def test_a_filtered_prompt_is_a_reply_and_no_end(tmp_path, fault):
   for row in rows_in(tmp_path):
     assert (row['reply'], row['finish_reason'], row['model_returned']) == ('', 'content_filter', '')
     assert 'policy' in row['raw'] or 'flagged' in row['raw']
-
-
-# How fast
-
-
-class Limited(Server):
-  """Lets one request through in each `every` seconds, and asks the others to come back sooner than that."""
-
-  def __init__(self, every, **options):
-    super().__init__(**options)
-    self._every, self._free = every, 0.0
-
-  async def _answer(self, number, body, headers, writer):
-    is_free = time.monotonic() >= self._free
-    if is_free:
-      self._free = time.monotonic() + self._every
-    self._fault = lambda number, body: None if is_free else '429'
-    return await super()._answer(number, body, headers, writer)
-
-
-def test_after_a_429_all_workers_wait_together(tmp_path):
-  with Limited(every=0.2) as server:
-    assert collect(Ledger(tmp_path), 'x', requests(9), online(server, concurrency=9)) == []
-    assert server.num_paid == 9 and server.num_requests < 25  # 8 that were on their way; then one after the other
-
-
-def test_a_minute_has_as_many_requests_and_tokens_as_one_says(tmp_path):
-  async def times(pace, count):
-    async def enter():
-      await pace.enter(400)
-      pace.leave()
-      return time.monotonic()
-
-    found = await asyncio.gather(*(enter() for _ in range(count)))
-    return [b - a for a, b in itertools.pairwise(found)]
-
-  async def both():
-    pace = Pace(8, rpm=1200)
-    gaps = await times(pace, 5)
-    assert min(gaps) > 0.045
-    pace = Pace(8, tpm=600_000)
-    for _ in range(3):
-      pace.replied(1000)  # a thousand tokens each: 600 requests a minute
-    assert min(await times(pace, 4)) > 0.09
-
-  asyncio.run(both())
-
-
-def test_what_a_server_asks_to_wait_is_read():
-  assert wait_asked({'retry-after': '7'}) == 7 and wait_asked({'retry-after-ms': '250'}) == 0.25
-  assert wait_asked({'retry-after': 'Fri, 01 Jan 2100 00:00:00 GMT'}) > 1e9 and wait_asked({}) is None
-  assert wait_asked({'retry-after': 'soon'}) is None
-
-
-def test_who_asks_to_wait_for_an_hour_is_not_asked_again(tmp_path, monkeypatch):
-  monkeypatch.setitem(fake_openai.ERRORS, '429-after', (429, 'x', 'slow down', 'Retry-After: 3600\r\n'))
-  with Server(faults=['429-after']) as server:
-    with pytest.raises(Stopped, match=r'asks to wait for 3,600 s'):
-      collect(Ledger(tmp_path), 'x', requests(5), online(server))
-    assert server.num_requests == 1
-
-
-def test_a_request_that_is_too_slow_is_asked_few_times(tmp_path):
-  with Server(faults=lambda number, body: 'hang') as server:
-    ((_, reason),) = collect(Ledger(tmp_path), 'x', requests(1), online(server, timeout=0.1))
-    assert server.num_requests == MOST_LATE == 3
-  assert 'no answer, 3 times, the last within 0.4 s' in reason and '--timeout' in reason
-
-
-def test_a_server_that_is_late_with_all_is_asked_for_fewer_at_a_time():
-  async def limits():
-    pace = Pace(8)
-    for _ in range(2):
-      entered = await pace.enter(1)
-      pace.late(entered)
-      pace.leave()
-    yielded = [await pace.enter(1) for _ in range(4)]
-    with pytest.raises(TimeoutError):
-      await asyncio.wait_for(pace.enter(1), 0.05)
-    return yielded
-
-  assert len(asyncio.run(limits())) == 4
 
 
 # How much
@@ -285,113 +186,3 @@ def test_a_canary_counts_what_is_of_no_use_and_nothing_else(tmp_path):
   canary.look(answer, reply(''))
   with pytest.raises(Halt, match=r'13 of the last 61 replies'):
     canary.check()
-
-
-# Where keys go
-
-
-def place(model='claude-haiku-5-5', **options):
-  return students.open_hosted(model, {}, students.Access(dry_run=True, **options))
-
-
-def test_a_vendor_gets_its_own_key_and_no_other(monkeypatch):
-  vendors = {'claude-haiku-5-5': 'ANTHROPIC', 'gemini-3.8-flash': 'GEMINI', 'mistral-medium-3.5': 'MISTRAL',
-             'gpt-6-luna': 'OPENAI', 'gpt-unknown': 'OPENAI'}  # fmt: skip
-  for model, vendor in vendors.items():
-    assert place(model).address.key == f'{KEY}-{vendor}_API_KEY'
-  assert place('Qwen/Qwen3-32B').address.key == ''  # a server of one's own, which nobody pointed at
-  monkeypatch.delenv('ANTHROPIC_API_KEY')
-  assert place().address.key == ''
-  with pytest.raises(InputError, match=r'ANTHROPIC_API_KEY is not set: export the key for https://api\.anthropic\.com'):
-    students.open_hosted('claude-haiku-5-5', {}, students.Access())
-  pointed = place(base_url='https://proxy.example/v1')
-  assert pointed.address.key == f'{KEY}-OPENAI_API_KEY' and pointed.prices == graders.price('claude-haiku-5-5')
-  assert place(base_url='https://api.anthropic.com/v1').address.key == f'{KEY}-OPENAI_API_KEY'  # the user said so
-  assert f'{KEY}' not in repr(pointed.address)
-
-
-def test_plain_http_goes_to_this_machine_only(monkeypatch):
-  for url in ('http://localhost:8000/v1', 'http://127.0.0.7:1', 'http://[::1]:80/v1', 'https://gpu7/v1'):
-    address.resolve(url)
-  monkeypatch.setenv('OPENAI_BASE_URL', 'http://gpu7:8000/v1')
-  with pytest.raises(InputError, match=r'http://gpu7:8000/v1 is another machine without https.*--allow_http'):
-    address.resolve(None)
-  assert address.resolve(None, allow_http=True).shown == 'http://gpu7:8000/v1'
-
-
-def test_azure_keeps_its_version_and_its_header(tmp_path):
-  with Server() as server:
-    collect(Ledger(tmp_path), 'x', requests(1), Online('m', base_url=server.base_url + '?api-version=2026-10-21'))
-  assert server.targets[-1] == '/v1/chat/completions?api-version=2026-10-21'
-  (row,) = rows_in(tmp_path)
-  assert row['url'] == server.base_url
-  azure = address.resolve('https://me.openai.azure.com/openai/deployments/m?api-version=2026-10-21')
-  assert azure.headers == {'api-key': f'{KEY}-AZURE_OPENAI_API_KEY'} and azure.is_openai
-
-
-def test_a_retired_name_works_behind_ones_own_server():
-  with pytest.raises(InputError, match='gpt-4 was retired on 2026-10-23'):
-    place('gpt-4')
-  with pytest.raises(InputError, match='claude-3-opus was retired'):
-    place('claude-3-opus', base_url='https://api.anthropic.com/v1/')
-  assert place('gpt-4', base_url='http://localhost:8000/v1').model == 'gpt-4'
-
-
-# At which price
-
-
-def test_parameters_enter_the_key_where_they_change_the_reply():
-  text = 'reasoning_effort=low,max_tokens=2000,temperature=0.0,service_tier=flex'
-  params = parameters.parse(text, 'grader_params')
-  endpoint = students.open_hosted('gpt-6-luna', params, students.Access(dry_run=True))
-  assert endpoint.params == {'reasoning_effort': 'low', 'max_tokens': 2000, 'temperature': 0}
-  assert endpoint.prices == (0.05, 0.25)
-  assert endpoint.sent_params() == {
-    'reasoning_effort': 'low', 'max_completion_tokens': 2000, 'temperature': 0, 'service_tier': 'flex'
-  }  # fmt: skip
-  plain = students.open_hosted('gpt-6-luna', {'service_tier': 'flex'}, students.Access(dry_run=True))
-  assert plain.params == {}
-  slot, messages = Slot('held_out-k1-0000', 1, 'vote', 1), [{'role': 'user', 'content': 'Greetings!'}]
-  assert key(slot, 'fake-1', plain.params, messages) == '6161deafeb4072188bd5'
-  assert parameters.parse('{"seed": 1.0, "stop": ["a", "b"]}', 'x') == {'seed': 1, 'stop': ['a', 'b']}
-  assert parameters.parse('', 'x') == {}
-
-
-def test_votes_that_were_asked_for_otherwise_are_not_mixed(tmp_path):
-  with Server() as server:
-    endpoint = online(server, params={'reasoning_effort': 'low'})
-    collect(Ledger(tmp_path), 'votes', requests(1), endpoint)
-  run = FakeRun(tmp_path)
-  check_same_grader(run, Grader('fake-1', {'reasoning_effort': 'low'}))
-  with pytest.raises(InputError, match=r'asked with \{"reasoning_effort": "low"\}, not \{\}: give the same --grader'):
-    check_same_grader(run, Grader('fake-1', {}))
-
-
-@pytest.mark.parametrize('text', ['FOO', 'a=', '=1', '{', '[1]', 'n=3', 'stream=true', '{"model": "x"}', 'top_p=NaN'])
-def test_parameters_that_make_no_sense_are_one_line(text):
-  with pytest.raises(InputError, match='--grader_params='):
-    parameters.parse(text, 'grader_params')
-
-
-def test_what_was_paid_follows_the_tier_that_answered(tmp_path):
-  class Tiers(Server):
-    def _completion(self, body):
-      served = body.get('service_tier') if len(body['messages'][-1]['content']) > 5 else 'default'
-      return super()._completion(body) | {'service_tier': served}
-
-  with Tiers() as server:
-    endpoint = Online('gpt-6-luna', {'service_tier': 'flex'}, server.base_url)
-    collect(Ledger(tmp_path), 'x', [*requests(1, 'long text'), *requests(2, 'short')[1:]], endpoint)
-  found = {row.reply.tier: cost.of_row(row) / cost_at(row, 0.10, 0.50) for row in Ledger(tmp_path).rows()}
-  assert found == pytest.approx({'flex': 0.5, '': 1.0})
-
-
-def cost_at(row, dollars_in, dollars_out):
-  usage = row.reply.usage
-  return (usage['prompt_tokens'] * dollars_in + usage['completion_tokens'] * dollars_out) / 1e6
-
-
-def test_what_is_free_at_home_has_no_price_elsewhere():
-  assert graders.price('Qwen/Qwen3-32B', url='http://localhost:8000/v1') == (0.0, 0.0)
-  assert graders.price('Qwen/Qwen3-32B', url='https://openrouter.ai/api/v1') is None
-  assert graders.price('gpt-6-luna', 'priority') is None and graders.price('gpt-6-luna', 'batch') == (0.05, 0.25)

@@ -23,7 +23,7 @@ class Finding:
     p_student: two-sided, of the same.
     p_exact: two-sided, of all signs.
     p_holm: `p_exact` corrected over the study.
-    verdict: holds, the reverse holds, undecided; or why there is none.
+    verdict: holds, the reverse holds, undecided; or why none can be given.
   """
 
   comparison: Comparison

@@ -122,7 +122,7 @@ class BatchFiles:
         print(f'{path}: {num_odd} lines are neither requests nor results: passed over', file=sys.stderr)
 
   def _take(self, row: dict, request: Request, on_reply: OnReply) -> tuple[str, bool]:
-    """Hands a result over; else returns why there is none, and whether the same request would fare no better."""
+    """Hands a result over; else returns why it cannot, and whether the same request would fare no better."""
     response = row.get('response')
     response = response if isinstance(response, dict) else {}
     body, status = response.get('body'), response.get('status_code')

@@ -34,7 +34,7 @@ def now() -> str:
 
 
 def at(seconds: int) -> str:
-  """Returns the same of a Unix time; '' where it is none."""
+  """Returns the same of a Unix time; '' for what is not a time."""
   try:
     return _written(datetime.datetime.fromtimestamp(seconds, datetime.UTC))
   except (ValueError, OverflowError, OSError):

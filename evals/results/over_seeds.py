@@ -1,6 +1,6 @@
 """Which of two recipes is better: differences of their models over training seeds, each seed one observation.
 
-Two models that were trained alike but for the seed differ, so a verdict on two models is none on how they were made.
+Two models that were trained alike but for the seed differ, so a verdict on two models does not decide between recipes.
 """
 
 import dataclasses

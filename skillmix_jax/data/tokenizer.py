@@ -17,7 +17,7 @@ import tokenizers
 
 from skillmix_jax.errors import InputError
 
-NO_TOKEN = -1  # in place of the id of a token that there is none of
+NO_TOKEN = -1  # the id of a control token that the tokenizer lacks
 SENTENCEPIECE_FILE = 'tokenizer.model'
 TOKENIZERS_FILE = 'tokenizer.json'
 # What transformers keeps beside a tokenizer.json; the first that names a token wins.

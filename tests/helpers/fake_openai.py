@@ -55,6 +55,11 @@ OTHERS = (
   'infinite',
 )
 
+KEY = 'sk-planted-0123456789abcdefghijklmnop'
+KEYS = {'OPENAI_API_KEY': KEY} | {
+  f'{name}_API_KEY': f'{KEY}-{name}' for name in ('ANTHROPIC', 'GEMINI', 'MISTRAL', 'AZURE_OPENAI')
+}
+
 
 def text_of(body: dict) -> str:
   """The default reply: a text that differs for every request body, about as long as a student's answer."""
