@@ -17,7 +17,7 @@ from configs import llama13b, mistral7b
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import make_mesh, place_batch, spec
 from skillmix_jax.models import attention, decoder, rope
-from skillmix_jax.models.config import Config
+from skillmix_jax.models.config import Config, RopeScaling
 
 B, T = 8, 32
 
@@ -223,7 +223,7 @@ def test_impossible_models_are_named(change, said):
 )
 def test_an_impossible_stretch_of_the_rotary_embedding_is_named(change, said):
   with pytest.raises(InputError, match=said):
-    rope.RopeScaling(**({'kind': 'llama3', 'factor': 8.0, 'low': 1.0, 'high': 4.0, 'original': 8192} | change))
+    RopeScaling(**({'kind': 'llama3', 'factor': 8.0, 'low': 1.0, 'high': 4.0, 'original': 8192} | change))
 
 
 def test_a_window_that_no_config_file_can_say_is_refused():

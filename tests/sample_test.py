@@ -217,7 +217,7 @@ def test_bad_prompts_are_named(taught, tmp_path, name):
   [
     ('/nowhere', {}, 'no checkpoint there'),
     ('{}@7', {}, 'no checkpoint of step 7'),
-    ('{}', {'template': 'chatml'}, "template='chatml' is not one of"),
+    ('{}', {'template': 'alpaca'}, "template='alpaca' is not one of"),
     ('{}', {'dtype': 'float16'}, "dtype='float16' is not one of"),
     ('{}', {'batch_size': 0}, 'batch_size=0'),
   ],

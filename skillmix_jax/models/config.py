@@ -5,11 +5,39 @@ import math
 
 from skillmix_jax.errors import InputError
 from skillmix_jax.models.families import FAMILIES, Family
-from skillmix_jax.models.rope import RopeScaling
 
 REMAT = ('full', 'save_qkv', 'save_qkv_context', 'save_all_matmuls')
 ATTENTION = ('xla', 'cudnn', 'splash')
 DTYPES = ('float32', 'bfloat16')
+ROPE_SCALINGS = ('llama3',)
+
+
+@dataclasses.dataclass(frozen=True)
+class RopeScaling:
+  """Rotary frequencies made lower, for longer rows than the model was first trained on.
+
+  Attributes:
+    kind: 'llama3' divides by `factor` the frequencies that turn fewer than `low` times in `original` tokens, leaves
+      those that turn more than `high` times, and goes linearly from one to the other in between.
+    factor: how much longer rows became.
+    low, high: turns.
+    original: longest row before.
+  """
+
+  kind: str
+  factor: float
+  low: float
+  high: float
+  original: int
+
+  def __post_init__(self):
+    if self.kind not in ROPE_SCALINGS:
+      raise InputError(f'model.rope_scaling.kind={self.kind!r} is not one of {", ".join(ROPE_SCALINGS)}')
+    if not (self.factor >= 1 and 0 < self.low < self.high and self.original >= 1):
+      raise InputError(
+        f'model.rope_scaling: factor={self.factor} and original={self.original} must be at least 1, '
+        f'low={self.low} above 0 and high={self.high} above low'
+      )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,10 +17,9 @@ import numpy as np
 
 from skillmix_jax.errors import InputError
 from skillmix_jax.models import tensor_files
-from skillmix_jax.models.config import Config
+from skillmix_jax.models.config import ROPE_SCALINGS, Config, RopeScaling
 from skillmix_jax.models.decoder import Decoder, name_of
 from skillmix_jax.models.families import FAMILIES
-from skillmix_jax.models.rope import KINDS, RopeScaling
 from skillmix_jax.models.tensor_files import Tensor
 
 # Our name in Config.weights -> theirs, with the layer's number in place of {}.
@@ -117,9 +116,10 @@ def _window(path: Path, theirs) -> int | None:
 
 def _check_supported(path: Path, theirs):
   kind = theirs.rope_parameters.get('rope_type', 'default')
-  if kind not in ('default', *KINDS):
+  if kind not in ('default', *ROPE_SCALINGS):
     raise InputError(
-      f'{path}: rope scaling of type {kind!r} is not supported, only {", ".join(KINDS)}; take a model without it'
+      f'{path}: rope scaling of type {kind!r} is not supported, only {", ".join(ROPE_SCALINGS)}; '
+      'take a model without it'
     )
   if theirs.rope_parameters.get('partial_rotary_factor', 1.0) != 1.0:
     raise InputError(f'{path}: a rotary embedding of a part of each head is not supported (partial_rotary_factor)')

@@ -6,8 +6,7 @@ import torch
 import transformers
 
 from skillmix_jax.models import decoder
-from skillmix_jax.models.config import Config
-from skillmix_jax.models.rope import RopeScaling
+from skillmix_jax.models.config import Config, RopeScaling
 
 LLAMA3_ROPE = {  # all three cases of the frequencies of heads of 16: kept, in between and divided
   'rope_type': 'llama3', 'rope_theta': 500.0, 'factor': 8.0, 'low_freq_factor': 1.0, 'high_freq_factor': 4.0,
