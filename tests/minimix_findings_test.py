@@ -89,10 +89,14 @@ def test_the_answer_says_how_many_seeds_it_rests_on_and_each_verdict_once():
   counts = {'D1': [1] * 8, 'D12': range(8), 'D123': range(20, 28)}
   table = [row for cell in cells for row in rows(MAIN, counts, *cell)]
   said = answer.sentences(table)
-  assert 'holds: ' in said and all(said.replace('\n', ' ').count(c.what) == 1 for c in MAIN.comparisons)
+  for whole in (said, answer.brief(table)):
+    assert 'all 6 planned comparisons hold by an exact test' in whole.replace('\n', ' ')
   assert 'Pairs alone, D(1,2), give .04 with three' in said.replace('\n', ' ')  # (0 + ... + 7) / 8 = 3.5 of 100
   few = answer.sentences([row for row in table if row.seed < 25])
   assert '5 of 8 planned seeds' in few and 'holds' not in few
+  alike = answer.sentences([row for cell in cells for row in rows(MAIN, counts | {'D12': [1] * 8}, *cell)])
+  assert 'holds: ' in alike and 'undecided: ' in alike
+  assert all(alike.replace('\n', ' ').count(c.what) == 1 for c in MAIN.comparisons)
   assert answer.table(table)[-1] == '| D(1,2,3) | - | .24 | .24 | .24 | - | .24 | - | - |'  # (20 + ... + 27) / 8 = 23.5
 
 

@@ -70,6 +70,11 @@ def _verdicts(rows: Sequence[Row]) -> str:
   by_verdict: dict[str, list[str]] = {}
   for finding in findings:
     by_verdict.setdefault(finding.verdict, []).append(finding.comparison.what)
+  if list(by_verdict) == ['holds']:
+    return (
+      f'Means of {num_seeds} seeds; all {len(findings)} planned comparisons hold by an exact test, corrected for their '
+      'number.'
+    )
   said = '; '.join(f'{verdict}: {", ".join(whats)}' for verdict, whats in by_verdict.items())
   return f'Means of {num_seeds} seeds; by an exact test, corrected for {len(findings)} comparisons, {said}.'
 
