@@ -151,7 +151,7 @@ class Sampler:
       mesh: of `decode_mesh`, or any whose fsdp is 1.
       eos_id: the token that ends an answer.
       consume: params are not needed any more; their memory is freed while they are copied.
-      document_end: another token that ends it, as it ends a document; -1: there is none.
+      document_end: another token that ends it, as it ends a document; -1 for no such token.
     """
     self._cfg, self._mesh, self._ends = cfg, mesh, (eos_id, document_end)
     self._weights = copy_weights(params, cfg, mesh, consume)

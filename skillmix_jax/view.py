@@ -71,7 +71,7 @@ def with_id(data: records.Data, name: str) -> dict[str, Row]:
   """The dialogs of this id, each in a row of its own.
 
   Raises:
-    InputError: there is none.
+    InputError: no dialog has this id.
   """
   encoder = tokenizer.load(data.path / 'tokenizer')
   ids: set[str] = set()

@@ -86,3 +86,27 @@ def planted_keys(monkeypatch):
   monkeypatch.delenv('OPENAI_BASE_URL', raising=False)
   for name in fake_openai.KEYS:
     monkeypatch.setenv(name, fake_openai.KEYS[name])
+
+
+@pytest.fixture(scope='module')
+def results():
+  """What the paper prints, for the tests of the report page."""
+  from helpers import page_fixtures
+
+  return page_fixtures.results()
+
+
+@pytest.fixture(scope='module')
+def runs():
+  """A few small runs for the report page."""
+  from helpers import page_fixtures
+
+  return page_fixtures.small_runs()
+
+
+@pytest.fixture(scope='module')
+def text():
+  """The report page of `runs`."""
+  from helpers import page_fixtures
+
+  return page_fixtures.small_page()

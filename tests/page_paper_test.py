@@ -11,16 +11,6 @@ from evals.results import statistics
 from evals.results.cells import Estimate
 
 
-@pytest.fixture(scope='module')
-def results():
-  return fixtures.results()
-
-
-@pytest.fixture(scope='module')
-def runs():
-  return fixtures.small_runs()
-
-
 def _cell(table, heading, row, kind, column):
   block = next(block for block in table.blocks if block.heading == heading)
   lines = next(one for one in block.rows if one.name == row).lines

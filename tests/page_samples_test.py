@@ -4,26 +4,10 @@ import dataclasses
 import json
 import re
 
-import pytest
 from helpers import page_fixtures as fixtures
 
 from evals import page
 from evals.page import browser
-
-
-@pytest.fixture(scope='module')
-def results():
-  return fixtures.results()
-
-
-@pytest.fixture(scope='module')
-def runs():
-  return fixtures.small_runs()
-
-
-@pytest.fixture(scope='module')
-def text():
-  return fixtures.small_page()
 
 
 def _samples(text):

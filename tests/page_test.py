@@ -17,21 +17,6 @@ from evals.results import trust, written
 from evals.results.cells import Cell
 
 
-@pytest.fixture(scope='module')
-def results():
-  return fixtures.results()
-
-
-@pytest.fixture(scope='module')
-def runs():
-  return fixtures.small_runs()
-
-
-@pytest.fixture(scope='module')
-def text():
-  return fixtures.small_page()
-
-
 def test_every_table_names_its_grader_and_its_decoys(text):
   captions = [plain(caption) for caption in re.findall(r'<caption>(.*?)</caption>', text, re.DOTALL)]
   numbers = [c for c in captions if not c.startswith(('What was run', 'Grader health', 'runs/<a>'))]

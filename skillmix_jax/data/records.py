@@ -216,7 +216,7 @@ class Data:
 
   @property
   def bos_id(self) -> int:
-    """The token that only starts; NO_TOKEN where there is none, or where it ends as well."""
+    """The token that only starts a document; NO_TOKEN if the tokenizer has no such token."""
     bos_id = self.manifest['tokenizer']['bos_id']
     return NO_TOKEN if bos_id == self.eos_id else bos_id
 

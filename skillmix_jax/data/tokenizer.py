@@ -30,7 +30,8 @@ class Tokenizer(abc.ABC):
   Attributes:
     kind: 'sentencepiece' or 'tokenizers'.
     vocab_size: the largest id + 1.
-    bos_id, eos_id: ids of the control tokens that start a document (NO_TOKEN where there is none) and end an answer.
+    bos_id: id of the control token that starts a document; NO_TOKEN if the tokenizer lacks it.
+    eos_id: id of the control token that ends an answer.
     files: the files that define it, the tokenizer itself first; `save` copies them.
     sha256: hex digest over their contents and the names they are saved under.
     adds_blank: whether `encode` itself puts a blank in front of the text, as LLaMA's and Mistral's do.
@@ -84,7 +85,7 @@ class Tokenizer(abc.ABC):
 
   @abc.abstractmethod
   def control(self, name: str) -> int | None:
-    """The id of a control token, None where there is none of that name."""
+    """Returns the id of a control token; None if no token has that name."""
 
   @abc.abstractmethod
   def piece(self, token_id: int) -> str:
