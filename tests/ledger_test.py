@@ -52,6 +52,16 @@ def test_what_was_appended_is_read_back(tmp_path):
   assert json.loads(line)['prompt'] == 'Grade “this”'
 
 
+def test_rows_that_other_programs_wrote_are_read_as_the_standard_library_reads_them(tmp_path):
+  append(tmp_path, (SLOT, reply()))
+  (path,) = tmp_path.glob('*.jsonl')
+  (kept,) = contents(tmp_path).values()
+  row = json.loads(path.read_text())
+  for prompt in ('\ud800 half a pair', 'x' * 10_000, '\x00\u2028é'):
+    path.write_text(json.dumps(row | {'prompt': prompt, 'unknown': {'deep': [[1, None, 1e300, 2**80]]}}, indent=None))
+    assert list(contents(tmp_path).values()) == [kept]
+
+
 def test_no_file_is_made_where_nothing_is_asked(tmp_path):
   with Ledger(tmp_path / 'replies').open_writer('grade'):
     pass
