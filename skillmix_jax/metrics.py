@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from skillmix_jax import files
 from skillmix_jax.progress import terminal_bar
@@ -71,6 +70,8 @@ class Writer:
     kept = [row for row in read_rows(path, say=True) if row['step'] <= resumed_step] if resumed_step else []
     files.write_text(path, ''.join(json.dumps(row) + '\n' for row in kept))
     self._file = path.open('a')
+    from tensorboardX import SummaryWriter  # here: it imports torch where that is installed, which takes 1.5 s
+
     self._board = SummaryWriter(str(workdir), purge_step=resumed_step + 1 if resumed_step else 0)
     self._bar = terminal_bar('step', last_step, resumed_step)
 

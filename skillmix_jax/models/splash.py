@@ -3,8 +3,6 @@
 import math
 
 import jax
-from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernel
-from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 
 LANES = 128  # the kernel works on blocks of a multiple of so many tokens
 LARGEST_BLOCK = 512
@@ -22,6 +20,10 @@ def attend(q_BTNH, k_BTKH, v_BTKH, segments_BT, window):
 
   What the backward pass needs of the forward pass, the output and the logarithm of each row's sum, is named 'context'.
   """
+  # Here, because every command would wait for it: Pallas takes .15 s to import
+  from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernel
+  from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
+
   T, N, H = q_BTNH.shape[1:]
   block = math.gcd(T, LARGEST_BLOCK)
   mask = masks.CausalMask((T, T)) if window is None else masks.LocalMask((T, T), (window - 1, 0), offset=0)
