@@ -48,7 +48,7 @@ with_test = .[build,test]
 locked = if $(python) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; \
   then $(pip) install --quiet --require-hashes -r $(1); else $(pip) install --quiet -c constraints-3.12.txt '$(2)'; fi
 
-demo: setup  ## the question and an answer on a toy world: no GPU, no key, no download; some 10 minutes
+demo: setup  ## the question and an answer on a toy world: no GPU, no key, no download; 6 minutes on two idle cores
 	PYTHON=$(python) examples/minimix.sh demo 0 'D123 D1' 50 1,2,3,4 "('train',)"
 	$(python) -m evals.report --runs=demo/evals/D1,demo/evals/D123 --out=demo/report.html \
 	  --train_data=demo/world/dialogs/d1.jsonl,demo/world/dialogs/d2.jsonl,demo/world/dialogs/d3.jsonl
@@ -56,7 +56,7 @@ demo: setup  ## the question and an answer on a toy world: no GPU, no key, no do
 	@echo 'Look at demo/report.html; then `make minimix` asks it with all arms, held-out skills and several seeds.'
 
 SEEDS ?= 20 21 22 23 24 25 26 27
-minimix: setup  ## the toy experiment: base and three fine-tunes, eight seeds (SEEDS="20 21 ..."), a quarter of an hour each
+minimix: setup  ## the toy experiment: base and three fine-tunes, eight seeds (SEEDS="20 21 ..."), 7 minutes each on two idle cores
 	for seed in $(SEEDS); do \
 	  PYTHON=$(python) examples/minimix.sh runs/minimix/seed-$$seed $$seed 'D123 D1 D12 base' '(25,75,150,100,50)' \
 	    1,2,3,4,5 "('train','held_out')" || exit; \
