@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from skillmix_jax.errors import InputError
-from skillmix_jax.mesh import spec
+from skillmix_jax.mesh import merge_rows, spec, split_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,6 @@ def token_losses(hidden_MD, head: Callable, targets_BT, chunks: int):
     chunks: pieces of a row.
   """
   B, T = targets_BT.shape
-  D = hidden_MD.shape[1]
   # Two views of the same weights: one is multiplied, the gradients of all chunks are added up in the other.
   head_DV, head32_DV = jax.lax.stop_gradient(head(hidden_MD.dtype)), head(jnp.float32)
 
@@ -87,14 +86,14 @@ def token_losses(hidden_MD, head: Callable, targets_BT, chunks: int):
     return _cross_entropy(_logits(hidden_MD, head_DV, head32_DV), targets_M)
 
   if chunks == 1:
-    return losses(hidden_MD, targets_BT.reshape(-1)).reshape(B, T)
-  hidden_BTD = hidden_MD.reshape(B, T, D)
+    return split_rows(losses(hidden_MD, merge_rows(targets_BT)), B)
+  hidden_BTD = split_rows(hidden_MD, B)
   split = lambda x: x.reshape(B, chunks, T // chunks, *x.shape[2:]).swapaxes(0, 1)
 
   @partial(jax.checkpoint, prevent_cse=False)  # nothing to prevent in a loop, and `head32_DV` is then never made
   def chunk(_, xs):
     hidden, targets = xs
-    return None, losses(hidden.reshape(-1, D), targets.reshape(-1)).reshape(targets.shape)
+    return None, split_rows(losses(merge_rows(hidden), merge_rows(targets)), B)
 
   _, losses_CBT = jax.lax.scan(chunk, None, (split(hidden_BTD), split(targets_BT)))
   return losses_CBT.swapaxes(0, 1).reshape(B, T)

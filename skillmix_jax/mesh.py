@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding
@@ -44,6 +45,18 @@ def spec(*names: str | None, **overrides) -> P:
 def gather(weight: jax.Array, dtype, *names: str | None) -> jax.Array:
   """All-gathers a weight over fsdp in the compute dtype, right before its use; its gradient is reduce-scattered."""
   return jax.reshard(weight.astype(dtype), spec(*names, embed=None))
+
+
+def merge_rows(x: jax.Array) -> jax.Array:
+  """[B, T, ...] as [B*T, ...], split over devices as rows are. A plain reshape of a single row would forget that."""
+  B, T, *rest = x.shape
+  return jnp.reshape(x, (B * T, *rest), out_sharding=spec('batch', *(None for _ in rest)))
+
+
+def split_rows(x: jax.Array, rows: int) -> jax.Array:
+  """The way back of `merge_rows`."""
+  M, *rest = x.shape
+  return jnp.reshape(x, (rows, M // rows, *rest), out_sharding=spec('batch', None, *(None for _ in rest)))
 
 
 def initialize_distributed():

@@ -100,7 +100,7 @@ def test_twenty_adam_steps_change_every_tensor_as_torch_does():
 
 
 @pytest.mark.parametrize(
-  ('mesh_shape', 'accumulation'), [((8, 1, 1), 1), ((2, 2, 2), 1), ((1, 1, 1), 4), ((1, 4, 1), 2)]
+  ('mesh_shape', 'accumulation'), [((8, 1, 1), 1), ((2, 2, 2), 1), ((1, 1, 1), 4), ((1, 1, 1), B), ((1, 4, 1), 2)]
 )
 def test_the_update_does_not_depend_on_devices_or_accumulation(mesh_shape, accumulation):
   theirs, batches = torch_model('llama'), [make_batch(0), make_batch(1)]

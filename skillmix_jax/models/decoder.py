@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from skillmix_jax.mesh import gather, spec
+from skillmix_jax.mesh import gather, merge_rows, spec
 from skillmix_jax.models.attention import attend
 from skillmix_jax.models.config import Config, Weight
 from skillmix_jax.models.layouts import Columns, Rows, rms_norm
@@ -148,7 +148,7 @@ class Decoder(nnx.Module):
     tokens = jax.reshard(tokens_BT, spec('batch', None, batch='data'))
     x_BTD = self.embed[...].at[tokens].get(out_sharding=spec('batch', None, 'lookup', batch='data'))
     x_BTD = jax.reshard(x_BTD.astype(self.cfg.dtype), spec('batch', None, 'lookup', batch='data', lookup='fsdp'))
-    return jax.reshard(x_BTD, spec('batch', None, None)).reshape(-1, self.cfg.dim)
+    return merge_rows(jax.reshard(x_BTD, spec('batch', None, None)))
 
   def head(self, dtype=None):
     """The output matrix [D, V] gathered over fsdp, in the compute dtype unless another is named."""
