@@ -34,6 +34,7 @@ from evals.results.training_data import TrainingData
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 from skillmix_jax.files import output_file, write_output, write_text
+from skillmix_jax.hidden_characters import visible
 
 FLAGS = flags.FLAGS
 
@@ -119,7 +120,9 @@ def draw_figure(views: Sequence[RunView]) -> str:
   if not settings:
     raise InputError('--figure: no combination of these runs has its marks yet: run evals.grade first')
   series = figure.series(views, paper_tables.printed(), settings[0])
-  return figure.draw_alone(series, view.setting_name(settings[0]).capitalize())
+  by_whom = visible(' and '.join(dict.fromkeys(one.grader for one in views)))
+  heading = f'{view.setting_name(settings[0]).capitalize()}\nours graded by {by_whom}, 95 % intervals'
+  return figure.draw_alone(series, heading)
 
 
 def main():

@@ -198,7 +198,9 @@ def test_figure_2_is_a_file_that_says_all_by_itself(runs, results):
   texts = [' '.join(node.text.split()) for node in ElementTree.fromstring(svg).iter() if node.tag.endswith('}text')]
   for words in ('Held-out skills and topics', 'Ratio of Full Marks', 'skills to combine', 'k = 3', 'D(1,2,3)'):
     assert words in texts, words
-  assert 'the paper’s, in the colour and mark of the student' in texts and any('_<b> $x$' in one for one in texts)
+  assert 'the paper’s (graded by gpt-4), in the colour and mark of the student' in texts and any(
+    '_<b> $x$' in one for one in texts
+  )
   assert 'var(' not in svg and '#0a0b' not in svg and '#0102' not in svg and '#0f6cb6' in svg
   assert svg == figure.draw_alone(series, 'Held-out skills and topics')
   with pytest.raises(InputError, match=r'--figure=fig2.png must end in .svg'):

@@ -90,12 +90,12 @@ def draw_alone(all_series: Sequence[Series], heading: str) -> str:
     axes = figure.add_subplot()
     _plot(axes, all_series)
     axes.set(xlabel='skills to combine', ylabel='Ratio of Full Marks')
-    axes.set_title(visible(heading), loc='left', fontsize=10)
+    axes.set_title(heading, loc='left', fontsize=10)
     handles = [_handle(i, one) for i, one in enumerate(all_series)]
     names = [f' {visible(one.label)}' for one in all_series]  # matplotlib hides a name that begins with _
     if any(one.ours and one.paper for one in all_series):
       handles.append(Line2D([], [], color=_INK, linewidth=0.9, dashes=(4, 2)))
-      names.append(' the paper’s, in the colour and mark of the student')
+      names.append(' the paper’s (graded by gpt-4), in the colour and mark of the student')
     figure.legend(handles, names, loc='outside lower center', ncols=2, frameon=False, fontsize=8)
     file = io.StringIO()
     figure.savefig(file, format='svg', metadata={'Date': None, 'Creator': None})

@@ -32,7 +32,10 @@ def novelty_table(runs: Sequence[RunView], results: Results) -> Table | None:
 
 
 def _lines(kind: str, label: str, numbers: Sequence[Number | None]) -> list[Line]:
-  return [Line(kind, label, numbers), Line('difference', 'beyond the line', [_beyond(number) for number in numbers])]
+  return [
+    Line(kind, label, numbers),
+    Line('difference', f'difference from {NOVELTY_LINE:.0%}', [_beyond(number) for number in numbers]),
+  ]
 
 
 def _beyond(number: Number | None) -> Number | None:
