@@ -10,7 +10,7 @@ from evals.paper.experiments import MODELS, TABLES, TRAINING, Row, main_table
 from skillmix_jax.errors import InputError
 from skillmix_jax.models.config import PRESETS, Config
 
-_AS_COMPUTED = ('dtype', 'remat', 'attention')  # keys of config.model that say nothing of the shape
+_AS_COMPUTED = ('dtype', 'remat', 'attention', 'lora')  # keys of config.model that say nothing of the shape
 _MADE_BY = {  # what the two commands have in them
   'weights': ('skillmix_jax.convert',),
   'data': ('skillmix_jax.prepare', '--dialogs=', '--rows=', '--length=', '--out='),
