@@ -2,11 +2,13 @@
 
     python -m evals.report --runs=runs/base,runs/d123
     python -m evals.report --runs=runs/base,runs/d123 --out=report.html --train_data=D1.jsonl,D2.jsonl
+    python -m evals.report --runs=runs/base,runs/d123 --figure=fig2.svg
 
 Costs nothing and needs no network: grades.jsonl and metrics.json of each run are rebuilt from its ledger. Each number
 has its 95 % interval, each table its grader. --train_data, the dialogs that the students were trained on, prints the
 skill sets that they have seen apart from those that they have not, and refuses verdicts of a grader of the family that
-wrote them. --out writes one self-contained page with the samples.
+wrote them. --out writes one self-contained page with the samples, --figure figure 2 as a picture: Ratio of Full Marks
+against k on held-out skills (where no run has these, on others), the paper's lines beside ours.
 """
 
 import dataclasses
@@ -31,7 +33,8 @@ from evals.results.summary import RunMetrics, summarize
 from evals.results.training_data import TrainingData
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
-from skillmix_jax.files import output_file, write_text
+from skillmix_jax.files import output_file, write_output, write_text
+from skillmix_jax.hidden_characters import visible
 
 FLAGS = flags.FLAGS
 
@@ -98,12 +101,34 @@ def to_view(report: Report, found: Sequence[Contrast]) -> RunView:
 def _define_flags():
   flags.DEFINE_list('runs', [], 'folders of runs, the baseline first')
   flags.DEFINE_string('out', None, 'HTML file to write')
+  flags.DEFINE_string('figure', None, 'SVG file to write: figure 2 with our lines')
   flags.DEFINE_list('train_data', [], 'dialogs that the students were trained on')
+
+
+def figure_file(value: str) -> Path:
+  """Returns the path of the picture; raises InputError for a kind that is not drawn."""
+  if Path(value).suffix.lower() != '.svg':
+    raise InputError(f'--figure={value} must end in .svg: browsers open it, and Inkscape makes a PDF or PNG of it')
+  return output_file('figure', value, 'fig2.svg')
+
+
+def draw_figure(views: Sequence[RunView]) -> str:
+  """Draws figure 2; raises InputError where no text has its marks yet."""
+  from evals.page import figure, view
+
+  settings = figure.settings(views)
+  if not settings:
+    raise InputError('--figure: no combination of these runs has its marks yet: run evals.grade first')
+  series = figure.series(views, paper_tables.printed(), settings[0])
+  by_whom = visible(' and '.join(dict.fromkeys(one.grader for one in views)))
+  heading = f'{view.setting_name(settings[0]).capitalize()}\nours graded by {by_whom}, 95 % intervals'
+  return figure.draw_alone(series, heading)
 
 
 def main():
   if not FLAGS.runs:
     raise InputError('--runs=RUN is missing, see --help')
+  picture = figure_file(FLAGS.figure) if FLAGS.figure else None
   out = output_file('out', FLAGS.out, 'report.html') if FLAGS.out else None
   data = training_data.read(FLAGS.train_data) if FLAGS.train_data else None
   paths = [Path(path) for path in FLAGS.runs]
@@ -118,12 +143,15 @@ def main():
     print(f'{len(found) - len(decided)} of {len(found)} differences are undecided: evals.compare corrects for fewer')
   if found:
     print(f'\n{contrasts.SCOPE}')
+  views = [to_view(report, found) for report in reports] if picture or out else []
+  if picture is not None:
+    write_output('figure', picture, draw_figure(views))
+    print(f'{picture}: figure 2')
   if out is not None:
     from evals import page
 
     files_of_people = (report.run.path / 'audit.json' for report in reports)
     audits = [Audit.from_json(json.loads(file.read_text())) for file in files_of_people if file.is_file()]
-    views = [to_view(report, found) for report in reports]
     html = page.render(views, paper_tables.results(), title='SKILL-MIX', audits=audits, refusals=refusals)
     write_text(out, html)
     print(f'{out}: {out.stat().st_size / 1e6:.1f} MB')

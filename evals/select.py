@@ -7,7 +7,8 @@ Training dialogs belong to training skills and topics. A run that also holds tex
 be told which to take: --settings=train. A student that is trained on the others was trained on its own test.
 
 A dialog is prompt 1, answer 1, prompt 2, answer 2, as the student wrote them; `meta` says where it is from. --max draws
-so many of them at random. Prints how many of the texts had full marks, beside what the paper kept (C.1).
+so many of them at random; of k = 1, 2 and 3 together, as in D.2, fewer with k = 2 and 3 than D(2) has. Prints how many
+of the texts had full marks, beside what the paper kept (C.1).
 """
 
 import json
@@ -31,6 +32,7 @@ from skillmix_jax.errors import InputError
 from skillmix_jax.files import output_file
 
 FLAGS = flags.FLAGS
+PART_OF_D123 = {1, 2, 3}  # the ks of what D.2 draws from
 
 
 def paper_yields() -> dict[int, float]:
@@ -104,11 +106,29 @@ def full_marks(
 
 
 def choose(dialogs: list[dict[str, Any]], largest: int | None, seed: int) -> list[dict[str, Any]]:
-  """Draws at most so many, without replacement; their order stays."""
+  """Draws at most so many, without replacement; their order stays.
+
+  A part of D(1,2,3) has fewer dialogs of k = 2 and 3 than D(2) (D.2): "skill-richer" must not mean more of them. Where
+  a plain draw has too many, some are left out at random and dialogs of k = 1 taken for them.
+
+  Raises:
+    InputError: there are not enough dialogs of k = 1 for that.
+  """
   if largest is None or len(dialogs) <= largest:
     return dialogs
-  kept = sorted(random.Random(seed).sample(range(len(dialogs)), largest))
-  return [dialogs[index] for index in kept]
+  chance, ks = random.Random(seed), [dialog['meta']['k'] for dialog in dialogs]
+  kept = chance.sample(range(len(dialogs)), largest)
+  composed, most = [index for index in kept if ks[index] > 1], ks.count(2) - 1
+  if set(ks) == PART_OF_D123 and len(composed) > most:
+    single = [index for index, k in enumerate(ks) if k == 1]
+    if largest - most > len(single):
+      raise InputError(
+        f'--max={largest}: a part of D(1,2,3) has fewer dialogs of k = 2 and 3 than D(2) (D.2 of the paper), here up '
+        f'to {most}, and there are only {len(single)} of k = 1: give --max={len(single) + most} or less, or a run '
+        'with more texts; --ks=1 and --ks=2,3 write them apart, without this rule'
+      )
+    kept = composed[:most] + chance.sample(single, largest - most)
+  return [dialogs[index] for index in sorted(kept)]
 
 
 def _define_flags():
@@ -139,6 +159,8 @@ def main():
   for k in sorted(num_graded):
     beside = f'{paper[k]:.2f}' if k in paper else '-'
     print(f'{k:2}  {num_graded[k]:6}  {num_full[k]:6} ({num_full[k] / num_graded[k]:.2f})  {beside:>8}  {written[k]:8}')
+  if len(chosen) < len(dialogs) and set(num_full) == PART_OF_D123:
+    print(f'k = 2 and 3 together: {written[2] + written[3]}, fewer than the {num_full[2]} of D(2), as in D.2')
   print(f'{out}: {len(chosen)} dialogs')
 
 

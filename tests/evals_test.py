@@ -96,7 +96,8 @@ def test_from_nothing_to_tables_and_training_dialogs(server, tmp_path):
   assert sum(len(set(replies)) > 1 for replies in by_text.values()) > 9, 'votes were shared'
 
   page = tmp_path / 'report.html'
-  out = run('evals.report', f'--runs={path}', f'--out={page}')
+  out = run('evals.report', f'--runs={path}', f'--out={page}', f'--figure={tmp_path}/fig2.svg')
+  assert '>Held-out skills and topics</text>' in (tmp_path / 'fig2.svg').read_text()
   found = json.loads((path / 'metrics.json').read_text())
   assert [(cell['setting'], cell['k'], cell['n']) for cell in found['cells']] == [
     ('held_out', 1, 3),

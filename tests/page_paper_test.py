@@ -1,13 +1,15 @@
 """The paper's numbers on the page: each at its address, ours beside them, and what the grader alone changes."""
 
+import dataclasses
+
 import pytest
 from helpers import page_fixtures as fixtures
 from helpers.page_fixtures import BASE, plain, with_cell
 
 from evals import page
-from evals.page import beside_paper, graders, view
+from evals.page import beside_paper, figure, graders, novelty, view
 from evals.questions.printed import Results
-from evals.results import statistics
+from evals.results import statistics, terminal
 from evals.results.cells import Estimate
 
 
@@ -141,3 +143,77 @@ def test_a_catalog_of_ones_own_gets_no_paper_number(results):
   for word in ('gpt-4', 'Table 4', 'offset', 'Figure 2'):
     assert word not in shown
   assert 'Graded by exact (n = 3 a cell' in shown
+
+
+# ---- students that the paper does not have ------------------------------------------------------------------------
+
+
+def _other(run, name, **metrics):
+  """The run, as one of a student that the paper does not have."""
+  return dataclasses.replace(fixtures.with_metrics(run, **metrics), name=name, row=None, model=None, contrasts=())
+
+
+def test_another_student_gets_rows_of_its_own_and_no_number_of_the_paper(runs, results):
+  printed = Results(results)
+  mine = _other(runs[1], 'eval-mine-D1', student='checkpoint:runs/mine-D1@4000')
+  every = [*runs, mine]
+  with_it, without = (beside_paper.paper_sections(some, printed) for some in (every, runs))
+  for section, usual in zip(with_it, without):
+    has_it = section.title == 'Tables 1 and 10'
+    for table, before in zip(section.tables, usual.tables):
+      for block, rows in zip(table.blocks, before.blocks):
+        assert block.rows[: len(rows.rows)] == rows.rows, 'the rows of the paper changed'
+        more = block.rows[len(rows.rows) :]
+        assert [(row.name, [line.kind for line in row.lines]) for row in more] == [('eval-mine-D1', ['ours'])] * has_it
+  assert _cell(with_it[0].tables[0], 'held-out skills and topics', 'eval-mine-D1', 'ours', 2).value == (
+    runs[1].cells['held_out', 3].best['ratio_of_full_marks'].mean
+  )
+  alone = plain(page.render([mine], results, title='t'))
+  assert 'they get rows of their own beside the paper’s' in alone
+  assert 'eval-mine-D1: of no student of the paper' in alone
+  rare = _other(runs[1], 'eval-mine-D1', exclude_skills=('sarcasm',))
+  assert all(not section.has_run for section in beside_paper.paper_sections([rare], printed))
+
+
+def test_a_hosted_student_has_a_line_as_gpt_4_has(runs, results):
+  hosted = _other(runs[2], 'first', student='openai:gpt-9-sol')
+  series = figure.series([*runs, hosted], Results(results), 'held_out')
+  assert [one.label for one in series] == [BASE, 'D(1)', 'D(1,2,3)', 'gpt-9-sol']
+  assert not series[3].paper and [point[1] for point in series[3].ours] == [
+    hosted.cells['held_out', k].best['ratio_of_full_marks'].mean for k in fixtures.KS
+  ]
+  shown = plain(page.render([*runs, hosted], results, title='t'))
+  assert 'printed nowhere; gpt-9-sol is a hosted student, as GPT-4 is there.' in shown
+  assert 'hosted student' not in plain(page.render(runs, results, title='t'))
+
+
+# ---- appendix E.2 -------------------------------------------------------------------------------------------------
+
+
+def test_the_line_of_e2_is_told_for_the_papers_students_and_ours(runs, results):
+  assert novelty.novelty_table(runs, Results(results)) is None
+  # ours 30 of 120: Wilson [.181, .334] by hand, so .14 [.07, .22] beyond the line
+  best = runs[2].cells['train', 5].best | {'ratio_of_full_marks': Estimate(0.25, statistics.wilson(0.25, 120))}
+  rare = [with_cell(fixtures.with_metrics(run, exclude_skills=('x',)), 'train', 5, n=120, best=best) for run in runs]
+  table = novelty.novelty_table(rare, Results(results))
+  assert table.columns == ['train', 'held-out', 'all']
+  lines = {row.name: row.lines for row in table.blocks[0].rows}
+  beyond = lines['D(1,2,3), common skills removed'][1].numbers[0]
+  assert beyond.value == pytest.approx(0.14) and beyond.excludes_zero
+  assert beyond.interval == pytest.approx((0.0711, 0.2243), abs=1e-3)
+  # what appendix E.2 says of table 6: both beyond 15 % on training skills, 6 % on all skills does not reach it
+  for name in ('LLaMA D(1,2,3,4) (the paper)', 'Mistral D(1,2,3,4) (the paper)'):
+    numbers, differences = lines[name][0].numbers, lines[name][1].numbers
+    assert numbers[0].value > 0.15 and differences[0].value > 0
+    assert numbers[2].value == 0.06 and differences[2].value == pytest.approx(-0.05)
+  assert 'Appendix E.2: beyond 11 %' in plain(page.render(rare, results, title='t'))
+
+
+def test_the_terminal_tells_the_line_of_e2(runs, capsys):
+  one = Estimate(0.25, statistics.wilson(0.25, 120))
+  run = with_cell(fixtures.with_metrics(runs[2], exclude_skills=('x',)), 'train', 5, best={'ratio_of_full_marks': one})
+  terminal.print_run('rare', run.metrics, '')
+  said = capsys.readouterr().out
+  assert 'full marks at k=5 against the 11% of appendix E.2: train .25 [.18, .33] beyond it, ' in said
+  terminal.print_run('all', runs[2].metrics, '')
+  assert 'E.2' not in capsys.readouterr().out

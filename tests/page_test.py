@@ -5,16 +5,18 @@ import html
 import itertools
 import math
 import re
+from xml.etree import ElementTree
 
 import pytest
 from helpers import page_fixtures as fixtures
 from helpers.page_fixtures import BASE, plain, with_cell
 
-from evals import page
+from evals import page, report
 from evals.page import contrasts, figure, health, improving, own_tables, view
 from evals.questions.printed import Results
 from evals.results import trust, written
 from evals.results.cells import Cell
+from skillmix_jax.errors import InputError
 
 
 def test_every_table_names_its_grader_and_its_decoys(text):
@@ -187,6 +189,22 @@ def test_figures_have_text_and_follow_the_theme(runs, results):
   assert dict(series[2].paper)[3] == 0.37
   alone = figure.series(runs[1:2], Results(results), 'held_out')
   assert [one.label for one in alone[1:]] == [f'{BASE} (the paper only)', 'LLaMA D(1,2,3) (the paper only)']
+
+
+def test_figure_2_is_a_file_that_says_all_by_itself(runs, results):
+  hostile = dataclasses.replace(runs[0], row=None, model=None, name='_<b> $x$ \u202e')
+  series = figure.series([hostile, *runs[1:]], Results(results), 'held_out')
+  svg = figure.draw_alone(series, 'Held-out skills and topics')
+  texts = [' '.join(node.text.split()) for node in ElementTree.fromstring(svg).iter() if node.tag.endswith('}text')]
+  for words in ('Held-out skills and topics', 'Ratio of Full Marks', 'skills to combine', 'k = 3', 'D(1,2,3)'):
+    assert words in texts, words
+  assert 'the paper’s (graded by gpt-4), in the colour and mark of the student' in texts and any(
+    '_<b> $x$' in one for one in texts
+  )
+  assert 'var(' not in svg and '#0a0b' not in svg and '#0102' not in svg and '#0f6cb6' in svg
+  assert svg == figure.draw_alone(series, 'Held-out skills and topics')
+  with pytest.raises(InputError, match=r'--figure=fig2.png must end in .svg'):
+    report.figure_file('fig2.png')
 
 
 def test_marks_by_skill_count_every_point(runs):

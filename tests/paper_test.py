@@ -16,10 +16,11 @@ from helpers.fake_openai import Server
 
 from evals.paper import gpu_hours
 from evals.paper.__main__ import price
-from evals.paper.experiments import DIALOGS, MODELS, TABLES, TRAINING
-from evals.paper.places import Place, config_of, paper_row, prepared, student_of
-from evals.paper.plan import plan_table
+from evals.paper.experiments import DIALOGS, TABLES, TRAINING
+from evals.paper.places import Place, config_of, paper_row, prepared, shape, student_of
+from evals.paper.plan import plan_figure_2, plan_table
 from evals.paper.run_plans import plan_row
+from evals.paper.steps import preparation_step
 from evals.questions import paper_tables
 from evals.questions.settings import from_config
 from evals.replies import run as runs
@@ -60,7 +61,7 @@ def titles(steps):
   return [step.title.split(':')[0].rpartition('/')[2] for step in steps]
 
 
-@pytest.mark.parametrize(('table', 'printed'), [(1, 10), (3, 11), (4, 4), (5, 5), (6, 6)])
+@pytest.mark.parametrize(('table', 'printed'), [(1, 10), (3, 11), (4, 4), (5, 5), (6, 6), (10, 10), (11, 11)])
 def test_every_row_of_the_paper_is_an_experiment(table, printed):
   theirs = paper_tables.printed().rows(printed)
   graders = 2 if table == 5 else 1
@@ -73,12 +74,16 @@ def test_every_row_of_the_paper_is_an_experiment(table, printed):
 
 
 def test_configs_take_every_argument_and_have_the_models_that_are_costed():
+  usual = Place(Path('runs'), Path('data'), None, None, None, None)
   for row in {(row.config, row.data): row for rows in TABLES.values() for row in rows}.values():
-    config, model = config_of(row), PRESETS[MODELS[row.config].preset]
+    config = config_of(row)
     if row.data:
-      assert config.data.path == str(prepared(Place(Path('runs'), Path('data'), None, None, None, None), row))
+      assert config.data.path == str(prepared(usual, row))
+      assert preparation_step(usual, row).commands == (config.made_by.data,)
+    # as published, by what the config says of them
+    assert shape(row).num_params == {'llama13b': 13_015_864_320, 'mistral7b': 7_241_732_096}[row.config]
     for name in ('dim', 'num_layers', 'ffn_dim', 'num_heads', 'num_kv_heads', 'head_dim', 'rope_theta', 'window'):
-      assert getattr(model, name) == config.model[name], name
+      assert getattr(shape(row), name) == config.model[name], name
 
 
 def check_against_dry_run(table, path):
@@ -189,6 +194,26 @@ def test_table_6_says_that_its_list_is_missing(tmp_path):
   assert f'--config.exclude_skills=@{tmp_path}/data/common.txt' in rows[0][1].arguments
 
 
+def test_figure_2_has_a_hosted_student_where_the_paper_has_gpt_4(tmp_path):
+  touch_dialogs(tmp_path)
+  rows, left = plan_figure_2(place_in(tmp_path))
+  llama, mistral = 'LLaMA-2-13B-Chat', 'Mistral-7B-Instruct-v0.2'
+  students = [llama, f'{llama} D(1,2,3)', mistral, f'{mistral} D(1,2,3)', None]
+  assert [row and paper_row(row) for row, _ in rows] == students
+  hosted = [step for step in left if step.role == 'student']
+  # held-out skills: (3 x 100 + 2 x 400) combinations x 3 texts x 2 rounds
+  assert [step.asked.requests for step in hosted] == [6600]
+  assert hosted[0].commands == (
+    'python -m evals.sample --config=configs/eval_paper.py --config.settings=held_out '
+    f'--run={tmp_path}/runs/eval-fake-1 --student=openai:fake-1',
+  )
+  assert sum(step.asked.requests for step in left if step.role == 'grader') == 5 * 9900
+  report = left[-1].commands[0]
+  assert report.endswith(f'--out={tmp_path}/runs/figure2.html --figure={tmp_path}/runs/figure2.svg')
+  assert f'{tmp_path}/runs/eval-fake-1' in report
+  assert 'openai:STUDENT' in plan_figure_2(place_in(tmp_path, student=None))[1][-3].commands[0]
+
+
 def test_gpu_hours_are_those_of_the_formula():
   gpus = gpu_hours.parse('4xH100', 0.4)
   tokens = 4000 * 80 * 1024
@@ -204,7 +229,8 @@ def test_gpu_hours_are_those_of_the_formula():
 @pytest.mark.parametrize(
   ('flags', 'words'),
   [
-    ([], '1, 3, 4, 5, 6'),
+    ([], '1, 3, 4, 5, 6, 10, 11'),
+    (['--table=1', '--figure=2'], '--figure=2, or --table'),
     (['--table=2'], '--table'),
     (['--table=1', '--grader=openai:gpt-4'], 'retired'),
     (['--table=1', '--grader=gpt'], 'openai:MODEL'),

@@ -8,10 +8,10 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from evals.page import beside_paper, browser, contrasts, figure, graders, health, improving, own_tables
+from evals.page import beside_paper, browser, contrasts, figure, graders, health, improving, novelty, own_tables
 from evals.page.grid import SYMBOLS, said_of_needed, said_of_p
 from evals.page.view import RunView, joined, labels, setting_name, short_model, slug
-from evals.questions.printed import ASSUMED_N, Results
+from evals.questions.printed import ASSUMED_N, NOVELTY_LINE, Results
 from evals.results.cells import METRICS
 from evals.results.contrasts import SCOPE
 from evals.results.people import Audit
@@ -47,6 +47,7 @@ def render(
   theme = (_FOLDER / 'theme.js').read_text(encoding='utf-8')
   settings = figure.settings(runs)
   comparable = [run for run in runs if run.row and run.model]
+  others, beyond = [run for run in runs if run.is_other_student], novelty.novelty_table(runs, printed)
   values = {
     'title': title, 'names': joined(labels(runs)), 'runs': runs, 'labels': labels(runs), 'comparable': comparable,
     'assumed_n': ASSUMED_N,
@@ -54,7 +55,10 @@ def render(
     'grader_note': graders.grader_note(runs), 'missing_anchors': graders.missing_anchors(runs, runs),
     'anchors': beside_paper.anchor_tables(runs, printed),
     'pairs': pairs, 'main': contrasts.main_contrast(pairs), 'symbols': SYMBOLS,
-    'sections': beside_paper.paper_sections(runs, printed) if comparable else [], 'ours': own_tables.our_tables(runs),
+    'sections': beside_paper.paper_sections(runs, printed) if comparable or others or beyond else [],
+    'novelty': beyond, 'novelty_line': NOVELTY_LINE, 'others': bool(others),
+    'hosted': [label for label, run in zip(labels(runs), runs) if run.is_other_student and run.hosted],
+    'ours': own_tables.our_tables(runs),
     'seen': own_tables.seen_tables(runs), 'single': own_tables.single_tables(runs),
     'gains': improving.gain_tables(runs), 'changes': improving.change_table(runs),
     'gain_refusals': improving.refusals(runs),

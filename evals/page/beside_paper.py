@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from evals.page.graders import anchor, grader_note, graders, missing_anchors, usual_n
 from evals.page.grid import Block, Line, Number, Row, Table, minus, our_number, paper_number
-from evals.page.view import RunView, by_setting, setting_name, short_model
+from evals.page.view import RunView, by_setting, joined, labels, setting_name, short_model
 from evals.questions.printed import Results
 from evals.results.cells import METRICS
 
@@ -23,6 +23,7 @@ class PaperTable:
     one_k: its columns are settings at one k; else they are ks, in a block for each setting.
     without_common_skills: beside it stand the runs that were asked for no common skill; else the others.
     offset_from: a table that has the base model's row, which this one lacks: without it the grader's offset is unknown.
+    has_others: students that the paper does not have get rows of their own in it.
   """
 
   number: int
@@ -31,11 +32,13 @@ class PaperTable:
   one_k: bool = False
   without_common_skills: bool = False
   offset_from: int | None = None
+  has_others: bool = False
 
 
 TABLES = (
   PaperTable(
-    10, 'Tables 1 and 10', 'LLaMA-2-13B-Chat fine-tuned; table 1 is table 10 without the Ratio of All Skills.'
+    10, 'Tables 1 and 10', 'LLaMA-2-13B-Chat fine-tuned; table 1 is table 10 without the Ratio of All Skills.',
+    has_others=True,
   ),
   PaperTable(
     11, 'Tables 3 and 11', 'Mistral-7B-Instruct-v0.2 fine-tuned; table 3 is table 11 without the Ratio of All Skills.'
@@ -79,6 +82,11 @@ class _Beside:
     students = self.results.rows(self.plan.number)
     return [run for run in self.runs if any(self.is_of(run, student) for student in students)]
 
+  def others(self) -> dict[str, RunView]:
+    """Students that no table of the paper has, by their labels."""
+    every = zip(labels(self.runs), self.runs)
+    return {label: run for label, run in every if self.plan.has_others and run.is_other_student}
+
   def is_of(self, run: RunView, student: Student) -> bool:
     """Whether a run is of this student, asked for the skills that the table is about."""
     return (run.model, run.row) == student and bool(run.metrics.exclude_skills) == self.plan.without_common_skills
@@ -96,7 +104,7 @@ class _Beside:
       ours = [our_number(run.cells.get(column), self.metric, usual_n(run)) for column in columns]
       if not self.is_of(run, student) or not any(ours):
         continue
-      lines.append(Line('ours', f'ours, {run.grader}' if several or len(graders(self.runs)) > 1 else 'ours', ours))
+      lines.append(Line('ours', self._ours(run), ours))
       base = anchor(run, self.runs)
       kind = 'offset' if run is base else 'difference'
       what = 'grader’s offset' if run is base else 'difference' if base else 'difference, no anchor'
@@ -110,6 +118,10 @@ class _Beside:
   def _printed(self, grader: str, student: Student, columns: Sequence[Column]) -> list[Number | None]:
     number = self.plan.number
     return [paper_number(self.results.get(number, grader, *student, *column, self.metric)) for column in columns]
+
+  def _ours(self, run: RunView) -> str:
+    several = len(self.results.graders(self.plan.number)) > 1 or len(graders(self.runs)) > 1
+    return f'ours, {run.grader}' if several else 'ours'
 
   def _name(self, model: str, row: str) -> str:
     several = len({model for model, _ in self.results.rows(self.plan.number)}) > 1
@@ -130,6 +142,9 @@ class _Beside:
         model = students[0][0]
         with_base = dataclasses.replace(self, plan=dataclasses.replace(self.plan, number=self.plan.offset_from))
         rows.insert(0, with_base.row((model, model), its))
+      for label, run in self.others().items():
+        ours = [our_number(run.cells.get(column), self.metric, usual_n(run)) for column in its]
+        rows += [Row(label, [Line('ours', self._ours(run), ours)])] if any(ours) else []
       blocks.append(Block(setting_name(setting), rows))
     return Table(title, [f'k = {k}' for k in dict.fromkeys(k for _, k in columns)], blocks)
 
@@ -141,14 +156,20 @@ def paper_sections(runs: Sequence[RunView], results: Results) -> list[Section]:
 
 def _section(plan: PaperTable, runs: Sequence[RunView], results: Results) -> Section:
   every = [_Beside(plan, metric, runs, results) for metric in results.metrics(plan.number)]
-  matching = every[0].matching()
+  matching, others = every[0].matching(), every[0].others()
   tables = [beside.table() for beside in every]
   note = f'The paper: graded by {" and ".join(results.graders(plan.number))}'
-  if matching:
-    note = f'{grader_note(matching)}. {note}'
+  if matching or others:
+    note = f'{grader_note([*matching, *others.values()])}. {note}'
   misprints = dict.fromkeys(misprint for table in tables for misprint in table.misprints)
+  notes = [f'† {text}.' for text in misprints]
+  if others:
+    notes.append(
+      f'{joined(list(others))}: of no student of the paper, and so without a difference from it. What can be compared '
+      'are differences between these rows with differences between the paper’s.'
+    )
   warning = ' '.join(missing_anchors(matching, runs))
-  return Section(plan.title, plan.caption, tables, note, warning, bool(matching), [f'† {text}.' for text in misprints])
+  return Section(plan.title, plan.caption, tables, note, warning, bool(matching or others), notes)
 
 
 def anchor_tables(runs: Sequence[RunView], results: Results) -> list[Table]:

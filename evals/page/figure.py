@@ -4,11 +4,13 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from evals.page.view import RunView, labels, short_model
 from evals.questions.printed import Results
@@ -72,20 +74,65 @@ def draw(all_series: Sequence[Series], setting: str, title: str) -> str:
   """An SVG element whose colours are the page's and whose text is text."""
   with matplotlib.rc_context(_STYLE | {'svg.hashsalt': setting}):
     figure = Figure(figsize=(4.3, 3.5), layout='constrained')
-    axes = figure.add_subplot()
-    ks = sorted({point[0] for one in all_series for point in (*one.ours, *one.paper)})
-    for i, one in enumerate(all_series):
-      _line(axes, i, one, (i - (len(all_series) - 1) / 2) * min(0.07, 0.35 / len(all_series)))
-    axes.set_ylim(-0.02, 1.02)
-    axes.set_yticks(np.linspace(0, 1, 6), ['0', '.2', '.4', '.6', '.8', '1'])
-    axes.set_xticks(ks, [f'k = {k}' for k in ks])
-    axes.set_xlim(min(ks, default=1) - 0.3, max(ks, default=1) + 0.3)
-    axes.grid(axis='y', color=_RULE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines['left'].set_visible(False)
+    _plot(figure.add_subplot(), all_series)
     file = io.StringIO()
     figure.savefig(file, format='svg', transparent=True, metadata={'Date': None, 'Creator': None})
   return _inline(file.getvalue(), title)
+
+
+def draw_alone(all_series: Sequence[Series], heading: str) -> str:
+  """An SVG file for a text or a talk: the same lines in the page's light colours, with axes and a legend that say all.
+
+  Its text is text, in any sans-serif font.
+  """
+  with matplotlib.rc_context(_STYLE | {'svg.hashsalt': heading, 'text.parse_math': False}):
+    figure = Figure(figsize=(5.6, 4.6), layout='constrained', facecolor='white')
+    axes = figure.add_subplot()
+    _plot(axes, all_series)
+    axes.set(xlabel='skills to combine', ylabel='Ratio of Full Marks')
+    axes.set_title(heading, loc='left', fontsize=10)
+    handles = [_handle(i, one) for i, one in enumerate(all_series)]
+    names = [f' {visible(one.label)}' for one in all_series]  # matplotlib hides a name that begins with _
+    if any(one.ours and one.paper for one in all_series):
+      handles.append(Line2D([], [], color=_INK, linewidth=0.9, dashes=(4, 2)))
+      names.append(' the paper’s (graded by gpt-4), in the colour and mark of the student')
+    figure.legend(handles, names, loc='outside lower center', ncols=2, frameon=False, fontsize=8)
+    file = io.StringIO()
+    figure.savefig(file, format='svg', metadata={'Date': None, 'Creator': None})
+  svg = file.getvalue()
+  for stand_in, colour in _light_colours().items():
+    svg = svg.replace(stand_in, colour)
+  return svg
+
+
+def _light_colours() -> dict[str, str]:
+  """What stands for a CSS variable -> its light colour, as the page's style sheet has it."""
+  sheet = (Path(__file__).parent / 'page.css').read_text(encoding='utf-8')
+  light = dict(re.findall(r'(--[\w-]+): light-dark\((#\w+),', sheet))
+  return {stand_in: light[variable.removeprefix('var(').removesuffix(')')] for stand_in, variable in _VARIABLES.items()}
+
+
+def _handle(i: int, one: Series) -> Line2D:
+  """What the legend shows of a series: as `_line` draws ours, or the paper's where it has none of ours."""
+  its: dict[str, Any] = {'color': _SERIES[i % 8], 'marker': MARKERS[i % 8]}
+  if one.ours:
+    return Line2D([], [], linewidth=2, markersize=5.5, **its)
+  return Line2D(
+    [], [], linewidth=0.9, dashes=(4, 2), markersize=3.5, markerfacecolor='none', markeredgewidth=0.8, **its
+  )
+
+
+def _plot(axes, all_series: Sequence[Series]):
+  ks = sorted({point[0] for one in all_series for point in (*one.ours, *one.paper)})
+  for i, one in enumerate(all_series):
+    _line(axes, i, one, (i - (len(all_series) - 1) / 2) * min(0.07, 0.35 / len(all_series)))
+  axes.set_ylim(-0.02, 1.02)
+  axes.set_yticks(np.linspace(0, 1, 6), ['0', '.2', '.4', '.6', '.8', '1'])
+  axes.set_xticks(ks, [f'k = {k}' for k in ks])
+  axes.set_xlim(min(ks, default=1) - 0.3, max(ks, default=1) + 0.3)
+  axes.grid(axis='y', color=_RULE, linewidth=0.6)
+  axes.set_axisbelow(True)
+  axes.spines['left'].set_visible(False)
 
 
 def _line(axes, i: int, one: Series, shift: float):

@@ -64,17 +64,31 @@ class RunView:
     return self.row is not None and self.row == self.model and not self.metrics.exclude_skills
 
   @property
+  def hosted(self) -> str:
+    """The name of a hosted student, '' of a checkpoint."""
+    kind, _, name = self.metrics.student.partition(':')
+    return name if kind == 'openai' else ''
+
+  @property
+  def is_other_student(self) -> bool:
+    """Whether this is a student that the paper does not have, asked the paper's questions of all skills."""
+    return self.row is None and self.metrics.catalog == 'paper' and not self.metrics.exclude_skills
+
+  @property
   def cells(self) -> dict[tuple[str, int], Cell]:
     """By (setting, k)."""
     return {(cell.setting, cell.k): cell for cell in self.metrics.cells}
 
 
 def labels(runs: Sequence[RunView]) -> list[str]:
-  """A short name for each run, no two alike: its row in the paper or its folder; model and grader where they differ."""
+  """A short name for each run, no two alike: its row in the paper, a hosted student's name, or its folder.
+
+  Where they are needed to tell runs apart, model and grader are added.
+  """
   several_models = len({run.model for run in runs if run.model}) > 1
   names = []
   for run in runs:
-    name = run.row or run.name
+    name = run.row or run.hosted or run.name
     if several_models and run.row and run.model and run.row != run.model:
       name = f'{short_model(run.model)} {name}'
     if run.row and run.metrics.exclude_skills:

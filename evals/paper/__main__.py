@@ -1,6 +1,8 @@
-"""What of a table of the paper is done, what is missing, the commands for the rest, and what they cost.
+"""What of a table or figure of the paper is done, what is missing, the commands for the rest, and what they cost.
 
     python -m evals.paper --table=1
+    python -m evals.paper --figure=2 --student=openai:gpt-6.1-sol
+    python -m evals.paper --table=1 --student_config=configs/mine.py --gpus=1xH100
     python -m evals.paper --table=1 --grader=openai:claude-sonnet-5-5 --gpus=8xA100 --mfu=0.35
     python -m evals.paper --table=1 --student=openai:gpt-6.1-sol --grader=openai:gpt-6.1-sol --tier=batch
 
@@ -8,7 +10,9 @@ Looks at the folders (runs/, data/, checkpoints/) and touches nothing; the same 
 step is listed if something that comes after it is missing: where dialogs exist nothing has to be generated, where
 answers exist nothing has to be trained. Requests, tokens and dollars are those of --dry_run. GPU-hours follow from
 --gpus and --mfu, an assumption: evals/paper/gpu_hours.py has the formula, docs/results/performance.md what was
-measured. Tables 10 and 11 are 1 and 3 with one metric more. docs/guides/reproduce.md tells the whole story.
+measured. Tables 10 and 11 are 1 and 3 with one metric more. In figure 2 --student is also a student, as GPT-4 is in the
+paper. --student_config plans table 1 for a student that the paper does not have: the page shows its rows beside the
+paper's, and never as the paper's. docs/guides/reproduce.md tells the whole story.
 """
 
 import re
@@ -20,9 +24,8 @@ from absl import flags
 from evals import graders
 from evals.paper import gpu_hours
 from evals.paper.experiments import TABLES, Row
-from evals.paper.places import Place, config_of, paper_row, reached, workdir
-from evals.paper.plan import plan_table
-from evals.paper.run_plans import Plan
+from evals.paper.places import Place, config_file, config_of, reached, row_title, workdir
+from evals.paper.plan import Planned, plan_figure_2, plan_table
 from evals.paper.steps import Step
 from evals.replies.estimate import Estimate
 from evals.replies.progress import dollars, money
@@ -44,23 +47,22 @@ def numbers(asked: Estimate) -> str:
   return f'{asked.requests:,} requests, about {asked.prompt_tokens:,} + {asked.completion_tokens:,} tokens'
 
 
-def print_rows(place: Place, rows: Sequence[tuple[Row, Plan]]):
+def describe_weights(place: Place, row: Row) -> tuple[str, str]:
+  """Returns where a row's weights come from, and how far they are."""
+  config = config_of(row)
+  if row.data:
+    return f'{config_file(row)}:{row.data}', f'step {reached(workdir(place, row)) or 0:,} of {config.steps:,}'
+  return config.model.init_from, 'there' if reached(Path(config.model.init_from)) is not None else 'missing'
+
+
+def print_rows(place: Place, rows: Planned):
   """Prints how far each row is."""
   lines = [('row', 'from', 'weights', 'run', 'texts', 'votes')]
   for row, plan in rows:
-    config = config_of(row)
-    if row.data:
-      name, weights = (
-        f'configs/{row.config}.py:{row.data}',
-        f'step {reached(workdir(place, row)) or 0:,} of {config.steps:,}',
-      )
-    else:
-      name, weights = config.model.init_from, 'there'
-      if reached(Path(name)) is None:
-        weights = 'missing'
+    who, weights = describe_weights(place, row) if row else (plan.student or 'openai:STUDENT', 'hosted')
     where = str(plan.path) if plan.path.is_dir() else f'{plan.path} (missing)'
     texts, votes = f'{plan.texts:,} of {plan.wanted:,}', f'{plan.votes:,} of {plan.wanted_votes:,}'
-    lines.append((paper_row(row), name, weights, where, texts, votes))
+    lines.append((row_title(row) if row else 'a hosted student', who, weights, where, texts, votes))
   widths = [max(map(len, column)) for column in zip(*lines)]
   for line in lines:
     print('  '.join(f'{cell:{width}}' for cell, width in zip(line, widths)).rstrip())
@@ -128,9 +130,13 @@ def check_model(flag: str, value: str | None, kinds: Sequence[str]):
 
 def _define_flags():
   flags.DEFINE_enum('table', None, [str(table) for table in TABLES], 'table of the paper')
+  flags.DEFINE_enum('figure', None, ['2'], 'figure of the paper, instead of a table')
+  flags.DEFINE_string('student_config', None, 'file of configs/: table 1 for a student that the paper does not have')
   flags.DEFINE_string('runs', 'runs', 'folder that holds the runs')
   flags.DEFINE_string('data', 'data', 'folder that holds dialogs and prepared data')
-  flags.DEFINE_string('student', None, 'who writes training data, openai:MODEL; without it the choices are priced')
+  flags.DEFINE_string(
+    'student', None, "who writes training data, and GPT-4's line of figure 2, openai:MODEL; without it all are priced"
+  )
   flags.DEFINE_string('grader', None, 'who votes, openai:MODEL; without it the choices are priced')
   flags.DEFINE_string('second_grader', None, 'who votes in the half of table 5 that Claude graded')
   flags.DEFINE_string('gpus', '4xH100', f'what trains and samples: a number of {", ".join(gpu_hours.KINDS)}')
@@ -139,15 +145,22 @@ def _define_flags():
 
 
 def main():
-  if FLAGS.table is None:
-    raise InputError(f'--table is missing: one of {", ".join(map(str, TABLES))}')
+  if (FLAGS.table is None) == (FLAGS.figure is None):
+    raise InputError(f'give --figure=2, or --table as one of {", ".join(map(str, TABLES))}')
+  if FLAGS.student_config and FLAGS.figure:
+    raise InputError(f'--student_config={FLAGS.student_config} plans --table=1, not --figure=2')
   check_model('student', FLAGS.student, ('openai', 'checkpoint'))
   check_model('grader', FLAGS.grader, ('openai',))
   check_model('second_grader', FLAGS.second_grader, ('openai',))
   gpus = gpu_hours.parse(FLAGS.gpus, FLAGS.mfu)
   place = Place(Path(FLAGS.runs), Path(FLAGS.data), FLAGS.student, FLAGS.grader, FLAGS.second_grader, gpus, FLAGS.tier)
-  rows, steps = plan_table(place, int(FLAGS.table))
-  print(f'Table {FLAGS.table} of the paper\n')
+  if FLAGS.figure:
+    rows, steps = plan_figure_2(place)
+  else:
+    rows, steps = plan_table(place, int(FLAGS.table), FLAGS.student_config)
+  what = f'Figure {FLAGS.figure}' if FLAGS.figure else f'Table {FLAGS.table}'
+  of_another = f', for the student of {FLAGS.student_config}: rows of its own' if FLAGS.student_config else ''
+  print(f'{what} of the paper{of_another}\n')
   print_rows(place, rows)
   print_steps(steps, place.tier)
   print_total(place, steps)

@@ -1,4 +1,4 @@
-"""The paper's experiments as data: which config, argument and evaluation gives which row of which table.
+"""The paper's experiments as data: which config, argument and evaluation gives which row of which table or figure.
 
 `python -m evals.paper --table=1` turns this into what is done, what is missing, commands and costs.
 """
@@ -6,25 +6,8 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-LENGTH = 1024  # tokens of a row: C.2
-TEXT_ROWS = 64_000  # of prepared text, so that none comes twice in 4,000 steps x 16 rows: ours
-
-
-@dataclasses.dataclass(frozen=True)
-class Model:
-  """A base model: its name in the paper and on the Hub, its chat template, its shape."""
-
-  name: str
-  hub: str
-  template: str
-  preset: str
-
-
-# By the file of configs/ that fine-tunes it.
-MODELS = {
-  'llama13b': Model('LLaMA-2-13B-Chat', 'meta-llama/Llama-2-13b-chat-hf', 'llama2', 'llama2-13b'),
-  'mistral7b': Model('Mistral-7B-Instruct-v0.2', 'mistralai/Mistral-7B-Instruct-v0.2', 'mistral', 'mistral-7b-v0.2'),
-}
+# The names of the paper's base models, by the file of configs/ that fine-tunes them.
+MODELS = {'llama13b': 'LLaMA-2-13B-Chat', 'mistral7b': 'Mistral-7B-Instruct-v0.2'}
 
 # Runs that make training data: --config.KEY=VALUE beside configs/eval_generate.py.
 GENERATE: dict[str, dict[str, Any]] = {
@@ -69,6 +52,7 @@ class Evaluation:
 _ALL = {'settings': ('all',), 'ks': (2, 3, 4, 5), 'num_combinations': (100, 100, 400, 400)}
 COMMON = '{data}/common.txt'  # the list that table 6 needs and the paper does not print
 EVERYTHING = Evaluation({})
+HELD_OUT = Evaluation({'settings': ('held_out',)})
 ALL_SKILLS = Evaluation(_ALL)
 BY_CLAUDE = Evaluation(_ALL | {'grading_prompt': 'grade_claude'}, '-claude', copy=True)
 UNCOMMON = Evaluation({'ks': (5,), 'num_combinations': (400,), 'exclude_skills': ('@' + COMMON,)}, '-uncommon')
@@ -77,6 +61,7 @@ UNCOMMON = Evaluation({'ks': (5,), 'num_combinations': (400,), 'exclude_skills':
 class Row(NamedTuple):
   """A row of a table: its name after the model's, the config, the config's argument, the evaluation.
 
+  The config is a file of configs/ without its ending, or the path of a file (a student that the paper does not have).
   The untouched model has no name and no argument: it is not trained.
   """
 
@@ -86,19 +71,19 @@ class Row(NamedTuple):
   evaluation: Evaluation
 
 
+def main_table(config: str) -> tuple[Row, ...]:
+  """Tables 1 and 3, and table 1 of any student."""
+  return (
+    Row('', config, '', EVERYTHING),
+    Row('D(1)', config, 'D1', EVERYTHING),
+    Row('D(1,2)', config, 'D12', EVERYTHING),
+    Row('D(1,2,3)', config, 'D123', EVERYTHING),
+  )
+
+
 TABLES: dict[int, tuple[Row, ...]] = {
-  1: (
-    Row('', 'llama13b', '', EVERYTHING),
-    Row('D(1)', 'llama13b', 'D1', EVERYTHING),
-    Row('D(1,2)', 'llama13b', 'D12', EVERYTHING),
-    Row('D(1,2,3)', 'llama13b', 'D123', EVERYTHING),
-  ),
-  3: (
-    Row('', 'mistral7b', '', EVERYTHING),
-    Row('D(1)', 'mistral7b', 'D1', EVERYTHING),
-    Row('D(1,2)', 'mistral7b', 'D12', EVERYTHING),
-    Row('D(1,2,3)', 'mistral7b', 'D123', EVERYTHING),
-  ),
+  1: main_table('llama13b'),
+  3: main_table('mistral7b'),
   4: (
     Row('D(1,2)', 'llama13b', 'D12', ALL_SKILLS),
     Row('D(1,2,3) 8000 samples', 'llama13b', 'D123_8000', ALL_SKILLS),
@@ -120,4 +105,14 @@ TABLES: dict[int, tuple[Row, ...]] = {
     Row('D(1,2,3)', 'mistral7b', 'D123', UNCOMMON),
     Row('D(1,2,3,4)', 'mistral7b', 'D1234', UNCOMMON),
   ),
+  10: main_table('llama13b'),  # tables 1 and 3 with the Ratio of All Skills
+  11: main_table('mistral7b'),
 }
+
+# Figure 2; beside these the paper has GPT-4, which wrote the training data: whoever is asked in its place.
+FIGURE_2 = (
+  Row('', 'llama13b', '', HELD_OUT),
+  Row('D(1,2,3)', 'llama13b', 'D123', HELD_OUT),
+  Row('', 'mistral7b', '', HELD_OUT),
+  Row('D(1,2,3)', 'mistral7b', 'D123', HELD_OUT),
+)

@@ -12,7 +12,7 @@ from skillmix_jax.devices import GPUS, Gpu
 from skillmix_jax.errors import InputError
 from skillmix_jax.models.config import Config
 
-KINDS = {'A100': GPUS['A100-80GB'], 'H100': GPUS['H100'], 'H200': GPUS['H200']}  # of --gpus
+KINDS = GPUS | {'A100': GPUS['A100-80GB']}  # of --gpus
 ROWS = 32  # answers at a time on one GPU: our assumption
 BANDWIDTH_SHARE = 0.4  # of the bandwidth that decoding reaches: our assumption; .3 to .6 is usual
 TRAINING_BYTES = 16  # a weight: itself, its gradient and two moments, in float32
@@ -61,7 +61,7 @@ class Gpus:
 
 def parse(gpus: str, mfu: float) -> Gpus:
   """Reads '4xH100'; raises InputError for a kind that is not known."""
-  found = re.fullmatch(r'([1-9]\d*)x(\w+)', gpus)
+  found = re.fullmatch(r'([1-9]\d*)x([\w-]+)', gpus)
   if not found or found[2] not in KINDS:
     raise InputError(f'--gpus={gpus!r} must be a number and one of {", ".join(KINDS)}, for example 4xH100')
   return Gpus(int(found[1]), found[2], mfu)

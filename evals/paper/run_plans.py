@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from evals.paper.experiments import Row
-from evals.paper.places import Place, evaluated, paper_row, student_of
+from evals.paper.experiments import Evaluation, Row
+from evals.paper.places import Place, evaluated, evaluated_hosted, paper_row, student_of
 from evals.questions.settings import Settings, from_config
 from evals.replies import run as runs
 from evals.replies import waves
@@ -147,3 +147,8 @@ def plan_row(place: Place, row: Row) -> Plan:
   if row.evaluation.copy:
     return plan_run(path, 'eval_paper', overrides, student, place.second_grader, source=evaluated(place, row))
   return plan_run(path, 'eval_paper', overrides, student, place.grader)
+
+
+def plan_hosted(place: Place, evaluation: Evaluation) -> Plan:
+  """Plans the run of the hosted student, as GPT-4 is a student in figure 2."""
+  return plan_run(evaluated_hosted(place), 'eval_paper', evaluation.overrides, place.student, place.grader)

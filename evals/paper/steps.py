@@ -6,8 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evals.paper import gpu_hours
-from evals.paper.experiments import COMMON, DIALOGS, GENERATE, LENGTH, MODELS, TABLES, TEXT_ROWS, TRAINING, Row
-from evals.paper.places import Place, config_of, dialogs, evaluated, paper_row, prepared, reached, shape, workdir
+from evals.paper.experiments import COMMON, DIALOGS, GENERATE, TRAINING, Row
+from evals.paper.places import (
+  Place,
+  config_file,
+  config_of,
+  dialogs,
+  evaluated,
+  length,
+  model_name,
+  preparation,
+  prepared,
+  reached,
+  row_title,
+  shape,
+  workdir,
+)
 from evals.paper.run_plans import Plan, plan_run
 from evals.replies.estimate import Estimate
 
@@ -56,11 +70,15 @@ def _tier(place: Place, plan: Plan, params: str) -> list[str]:
 def generation_steps(place: Place, name: str) -> list[Step]:
   """Returns the steps of a run that makes training data."""
   plan = plan_run(place.runs / name, 'eval_generate', GENERATE[name], place.student, place.grader)
-  steps = []
-  if plan.sampling.requests:
-    title = f'{plan.path}: texts to choose from'
-    steps.append(Step(title, (_sample(place, plan),), 'student', plan.sampling, plan.student, notes=plan.notes))
-  return steps + grading_steps(place, plan, 'grader')
+  return hosted_steps(place, plan, 'texts to choose from') + grading_steps(place, plan, 'grader')
+
+
+def hosted_steps(place: Place, plan: Plan, what: str) -> list[Step]:
+  """Returns the step that asks the student who writes the training data."""
+  if not plan.sampling.requests:
+    return []
+  command = _sample(place, plan)
+  return [Step(f'{plan.path}: {what}', (command,), 'student', plan.sampling, plan.student, notes=plan.notes)]
 
 
 def sampling_steps(place: Place, row: Row, plan: Plan) -> list[Step]:
@@ -76,7 +94,7 @@ def sampling_steps(place: Place, row: Row, plan: Plan) -> list[Step]:
   requests, read, written = (getattr(plan.sampling, n) for n in ('requests', 'prompt_tokens', 'completion_tokens'))
   hours = place.gpus.sampling_hours(shape(row), requests, read, written)
   note = f'{requests:,} requests to our own model, about {read:,} + {written:,} tokens'
-  title = f'{plan.path}: answers of {paper_row(row)}'
+  title = f'{plan.path}: answers of {row_title(row)}'
   return [Step(title, (_sample(place, plan),), sampling_hours=hours, notes=(note, *plan.notes))]
 
 
@@ -91,38 +109,38 @@ def grading_steps(place: Place, plan: Plan, role: str) -> list[Step]:
 
 def conversion_step(row: Row) -> Step:
   """Returns the step that fetches the base model's weights and tokenizer."""
-  model, checkpoint, number = MODELS[row.config], config_of(row).model.init_from, shape(row).num_params
+  config, number = config_of(row), shape(row).num_params
   note = f'{2 * number / 1e9:.0f} GB to download, {4 * number / 1e9:.0f} GB on disk (float32)'
-  line = _line('skillmix_jax.convert', f'--from_hf={model.hub}', f'--checkpoint={checkpoint}')
-  return Step(f'{checkpoint}: weights of {model.name}', (line,), notes=(note,))
+  return Step(f'{config.model.init_from}: weights of {model_name(row)}', (config.made_by.weights,), notes=(note,))
 
 
 def selection_step(place: Place, name: str) -> Step:
   """Returns the step that writes a file of dialogs."""
   source, options = DIALOGS[name]
   line = _line('evals.select', f'--run={place.runs / source}', *options.split(), f'--out={dialogs(place, name)}')
-  notes = ('its dialogs of k = 2 and 3 together must be fewer than D(2) (D.2)',) if name == 'D123_8000' else ()
+  notes = ('of k = 2 and 3 together it draws fewer than D(2) has (D.2)',) if name == 'D123_8000' else ()
   return Step(f'{dialogs(place, name)}: dialogs', (line,), notes=notes)
 
 
 def preparation_step(place: Place, row: Row) -> Step:
   """Returns the step that tokenises dialogs, code and web text."""
-  files = ','.join(str(dialogs(place, name)) for name in TRAINING[row.data])
-  line = _line(
-    'skillmix_jax.prepare', f'--dialogs={files}', '--code=CODE/**/*.py', '--wet=CRAWL/*.warc.wet.gz',
-    '--languages=eng', f'--rows={TEXT_ROWS}', f'--tokenizer={config_of(row).model.init_from}/tokenizer',
-    f'--template={MODELS[row.config].template}', f'--length={LENGTH}', f'--out={prepared(place, row)}',
-  )  # fmt: skip
-  note = f'CODE and CRAWL: source files and Common Crawl pages of your own, {TEXT_ROWS * LENGTH / 1e6:.0f} M tokens'
+  ours = {
+    '--dialogs': ','.join(str(dialogs(place, name)) for name in TRAINING[row.data]), '--out': str(prepared(place, row)),
+  }  # fmt: skip
+  words = [word.partition('=') for word in preparation(row)]
+  line = shlex.join(f'{flag}={ours[flag]}' if flag in ours else flag + sign + value for flag, sign, value in words)
+  tokens = length(row) * next(int(value) for flag, _, value in words if flag == '--rows')
+  note = f'CODE and CRAWL: source files and Common Crawl pages of your own, {tokens / 1e6:.0f} M tokens'
   return Step(f'{prepared(place, row)}: prepared data', (line,), notes=(note,))
 
 
 def training_step(place: Place, row: Row) -> Step:
   """Returns the step that trains from the last checkpoint to the end."""
   config, model, gpus, folder = config_of(row), shape(row), place.gpus, workdir(place, row)
+  long = length(row)
   left = config.steps - (reached(folder) or 0)
-  tokens = left * (config.data.dialogs + config.data.text_rows) * LENGTH
-  hours = gpus.training_hours(model, tokens, LENGTH)
+  tokens = left * (config.data.dialogs + config.data.text_rows) * long
+  hours = gpus.training_hours(model, tokens, long)
   more = []
   if config.data.path != str(prepared(place, row)):
     more.append(f'--config.data.path={prepared(place, row)}')
@@ -130,23 +148,23 @@ def training_step(place: Place, row: Row) -> Step:
     more.append(f'--workdir={folder}')
   state, checkpoint = gpu_hours.TRAINING_BYTES * model.num_params / 1e9, 12 * model.num_params / 1e9
   notes = [
-    f'{left:,} steps of {config.data.dialogs} + {config.data.text_rows} rows x {LENGTH}: {tokens / 1e6:.0f} M tokens, '
+    f'{left:,} steps of {config.data.dialogs} + {config.data.text_rows} rows x {long}: {tokens / 1e6:.0f} M tokens, '
     f'{hours / gpus.number:.1f} h on {gpus}',
     f'{state:.0f} GB of weights, gradients and moments over {gpus}, {checkpoint:.0f} GB a checkpoint',
   ]
   if not gpus.holds(model):
     notes.append(f'this does not fit on {gpus}')
-  line = _line('skillmix_jax.train', f'--config=configs/{row.config}.py:{row.data}', *more)
-  return Step(f'{folder}: {paper_row(row)}', (line,), training_hours=hours, notes=tuple(notes))
+  line = _line('skillmix_jax.train', f'--config={config_file(row)}:{row.data}', *more)
+  return Step(f'{folder}: {row_title(row)}', (line,), training_hours=hours, notes=tuple(notes))
 
 
-def report_step(place: Place, table: int, plans: Sequence[Plan]) -> Step:
-  """Returns the step that writes the page and prints the tables."""
-  files = dict.fromkeys(dialogs(place, name) for row in TABLES[table] for name in TRAINING.get(row.data, ()))
-  out = place.runs / f'table{table}.html'
+def report_step(place: Place, rows: Sequence[Row], plans: Sequence[Plan], name: str, *flags: str) -> Step:
+  """Returns the step that writes the page `name` and prints the tables."""
+  files = dict.fromkeys(dialogs(place, file) for row in rows for file in TRAINING.get(row.data, ()))
+  out = place.runs / f'{name}.html'
   line = _line(
     'evals.report', '--runs=' + ','.join(str(plan.path) for plan in plans),
-    '--train_data=' + ','.join(map(str, files)), f'--out={out}',
+    '--train_data=' + ','.join(map(str, files)), f'--out={out}', *flags,
   )  # fmt: skip
   return Step(f'{out}: ours beside the paper', (line,))
 

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 
 ASSUMED_N = 100  # combinations per cell: the paper does not say; its authors' earlier evaluation used 100
+# E.2: the estimated probability that 5 random skills and a topic are together in 2T tokens of training, when common
+# skills are left out: a student with full marks more often writes what it has not read.
+NOVELTY_LINE, NOVELTY_K = 0.11, 5
 # Why a cell cannot be right as printed.
 _FRACTION = 'printed .00 beside .75 full marks, which is impossible: a text with full marks has fraction 1'
 _CLAUDE = 'printed .08/.64, out of line with its neighbours .07/.48 and .00/.42'

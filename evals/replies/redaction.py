@@ -21,12 +21,15 @@ class Redaction:
     self._pieces = frozenset(
       form[start : start + self._size] for form in forms for start in range(len(form) - self._size + 1)
     )
+    letters = ''.join(map(re.escape, sorted(set(''.join(forms)))))
+    self._run = re.compile(f'[{letters}]{{{self._size},}}') if forms else None  # words are shorter than a piece
 
   def hide(self, text: str) -> str:
     """Returns the text without the key, its halves and its base64; everything else stays as it is."""
-    if not self._pieces:
-      return text
-    size, end = self._size, 0
+    return self._run.sub(self._hide_pieces, text) if self._run else text
+
+  def _hide_pieces(self, found: re.Match[str]) -> str:
+    text, size, end = found[0], self._size, 0
     kept: list[str] = []
     for start in range(len(text) - size + 1):
       if text[start : start + size] not in self._pieces:

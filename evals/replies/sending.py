@@ -23,6 +23,8 @@ from evals.replies.refusals import OUT_OF_MONEY, Stopped, explain, refused_promp
 from evals.replies.retries import MOST_LATE, Patience, Retries
 
 if TYPE_CHECKING:
+  import openai
+
   from evals.replies.online import Online
 
 OnReply = Callable[[Request, Reply], None]
@@ -39,7 +41,6 @@ class Sending:
   def __init__(self, online: 'Online', on_reply: OnReply, on_error: OnError):
     """Starts nothing yet."""
     self._online, self._on_reply, self._on_error = online, on_reply, on_error
-    self._client, self._http = online.client(self._attempt)
     self._workers: set[asyncio.Task] = set()
     self._sending: set[asyncio.Task | None] = set()  # those whose reply may be paid for already
     self._patience: dict[asyncio.Task | None, Patience] = {}
@@ -66,45 +67,48 @@ class Sending:
     if threading.current_thread() is threading.main_thread():
       for number in (signal.SIGINT, signal.SIGTERM):
         self._loop.add_signal_handler(number, self._interrupt, number)
-    async with self._client:
-      if await self._reachable():
-        queue = iter(requests)
-        num_workers = min(self._online.concurrency, len(requests))
-        self._workers = {self._loop.create_task(self._work(queue)) for _ in range(num_workers)}
-        await asyncio.gather(*self._workers, return_exceptions=True)
-        self._retries.say()
+    if await self._reachable():
+      queue = iter(requests)
+      num_workers = min(self._online.concurrency, len(requests))
+      self._workers = {self._loop.create_task(self._work(queue)) for _ in range(num_workers)}
+      await asyncio.gather(*self._workers, return_exceptions=True)
+      self._retries.say()
 
   async def _reachable(self) -> bool:
     """Whether anything listens: the SDK would try for half a minute before it says no."""
     import httpx2
 
-    for attempt in range(3):
-      await asyncio.sleep(attempt)
-      try:
-        await self._http.get(self._online.shown_url, timeout=CONNECT_TIMEOUT)
-      except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-        reason = str(error) or type(error).__name__
-      except httpx2.HTTPError:
-        return True
-      else:
-        return True
+    client, http = self._online.client(self._attempt)
+    async with client:
+      for attempt in range(3):
+        await asyncio.sleep(attempt)
+        try:
+          await http.get(self._online.shown_url, timeout=CONNECT_TIMEOUT)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+          reason = str(error) or type(error).__name__
+        except httpx2.HTTPError:
+          return True
+        else:
+          return True
     self._stop(Stopped(f'{self._online.shown_url} cannot be reached ({reason}): is the URL right, is the server up?'))
     return False
 
   async def _work(self, queue: Iterator[Request]):
-    for request in queue:
-      if self._stopped:
-        return
-      try:
-        reply = await self._answer(request)
-        self._num_answered, self._num_failed_since = self._num_answered + 1, 0
-        self._on_reply(request, reply)
-      except asyncio.CancelledError:
-        return
-      except Exception as error:
-        self._failed(request, error)
+    client, _ = self._online.client(self._attempt)
+    async with client:
+      for request in queue:
+        if self._stopped:
+          return
+        try:
+          reply = await self._answer(client, request)
+          self._num_answered, self._num_failed_since = self._num_answered + 1, 0
+          self._on_reply(request, reply)
+        except asyncio.CancelledError:
+          return
+        except Exception as error:
+          self._failed(request, error)
 
-  async def _answer(self, request: Request) -> Reply:
+  async def _answer(self, client: 'openai.AsyncOpenAI', request: Request) -> Reply:
     import httpx2
     import openai
 
@@ -116,7 +120,7 @@ class Sending:
       usage = None
       try:
         # chat.completions.create would check each message by its type, and read HTML with status 200 as a text.
-        response = await self._client.post('/chat/completions', cast_to=httpx2.Response, body=body)
+        response = await client.post('/chat/completions', cast_to=httpx2.Response, body=body)
         seconds = time.perf_counter() - began
         reply = completions.read(
           response.content, online.model, seconds, online.redaction.hide, tier=online.tier, url=online.shown_url

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 from evals.questions import paper_tables
+from evals.questions.printed import NOVELTY_K, NOVELTY_LINE
 from evals.results.cells import METRICS, Cell, Estimate
 from evals.results.contrasts import Contrast
 from evals.results.improving import Improving
@@ -62,6 +63,8 @@ def print_run(name: str, metrics: RunMetrics, paper_row: str):
   if metrics.student_health and (odd := metrics.student_health.describe()):
     print(f'the student: {odd}')
   print_cells(metrics.cells, model, row)
+  if metrics.exclude_skills and metrics.catalog == 'paper':
+    print_novelty(metrics.cells)
   counted, wanted = (sum(getattr(cell, name) for cell in metrics.cells) for name in ('n', 'wanted'))
   if missing and counted < wanted:
     print(
@@ -80,6 +83,19 @@ def print_run(name: str, metrics: RunMetrics, paper_row: str):
       print_cells(cells, None, None)
   if metrics.improving:
     print_improving(metrics.improving)
+
+
+def print_novelty(cells: Iterable[Cell]):
+  """Prints which cells are beyond the line of appendix E.2."""
+  found = [(cell.setting, cell.best.get('ratio_of_full_marks')) for cell in cells if cell.k == NOVELTY_K]
+  said = []
+  for setting, estimate in found:
+    if estimate is not None:
+      low, high = estimate.ci95
+      where = 'beyond it' if low > NOVELTY_LINE else 'below it' if high < NOVELTY_LINE else 'undecided'
+      said.append(f'{setting} {with_interval(estimate)} {where}')
+  if said:
+    print(f'\nfull marks at k={NOVELTY_K} against the {NOVELTY_LINE:.0%} of appendix E.2: {", ".join(said)}')
 
 
 def print_improving(found: Improving):

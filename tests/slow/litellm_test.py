@@ -6,10 +6,10 @@ import socket
 import subprocess
 import time
 import urllib.request
-import venv
 from pathlib import Path
 
 import pytest
+from helpers import own_environment
 from helpers.collecting import requests
 from helpers.fake_openai import Server, draw, text_of
 
@@ -22,10 +22,7 @@ UPSTREAM, MASTER = 'sk-upstream-0123456789abcdefghij', 'sk-master-0123456789abcd
 @pytest.fixture(scope='module')
 def litellm(tmp_path_factory) -> Path:
   """The command, installed."""
-  folder = tmp_path_factory.mktemp('litellm')
-  venv.create(folder, with_pip=True)
-  subprocess.run([folder / 'bin/pip', 'install', '-q', 'litellm[proxy]'], check=True, capture_output=True)
-  return folder / 'bin/litellm'
+  return own_environment.make(tmp_path_factory.mktemp('litellm'), 'litellm[proxy]') / 'litellm'
 
 
 class Proxy:
