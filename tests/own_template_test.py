@@ -6,6 +6,7 @@ import re
 import shutil
 
 import pytest
+import transformers
 from helpers.chat_models import CHATML, MODELS, PUBLISHED, model_folder
 from helpers.data_fixtures import bpe_folder, two_rounds, write_jsonl
 
@@ -13,6 +14,7 @@ from skillmix_jax.data import own_template, tokenizer, tokenizer_export
 from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
 from skillmix_jax.prepare import prepare
+from skillmix_jax.pretrained import open_folder
 
 ZEPHYR = "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + eos_token + '\n' }}{% endfor %}"
 THINKS_ALWAYS = PUBLISHED['chatml'].replace("assistant\n' }}", "assistant\n<think>\n' }}")
@@ -194,3 +196,16 @@ def test_prepare_refuses_a_template_that_is_not_the_tokenizers(with_template, tm
 
 def test_every_template_is_tested():
   assert {*PUBLISHED, 'tekken'} == set(TEMPLATES) and MODELS.keys() < PUBLISHED.keys()
+
+
+@pytest.mark.parametrize(
+  ('family', 'name', 'usual'),
+  [('Qwen3', 'qwen3', 'qwen3'), ('Qwen3', 'chatml', 'chatml'), ('Qwen2', 'qwen2.5', 'chatml'),
+   ('Llama', 'llama3.1', 'llama3')],
+)  # fmt: skip
+def test_a_model_folder_says_which_template_it_has(with_template, family, name, usual):
+  folder = with_template(kind_of(name), PUBLISHED[name], 'chat_template.jinja').files[0].parent
+  sizes = {'vocab_size': 512, 'hidden_size': 32, 'num_attention_heads': 4, 'num_key_value_heads': 4}
+  getattr(transformers, f'{family}Config')(**sizes).save_pretrained(folder)
+  found = {asked: open_folder(folder, asked).data_identity['template']['name'] for asked in (None, 'auto', 'olmo')}
+  assert found == {None: usual, 'auto': name, 'olmo': 'olmo'}

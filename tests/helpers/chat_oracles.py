@@ -127,8 +127,11 @@ class Common:
   def __init__(self, file: Path):
     self._instruct = MistralTokenizer.from_file(str(file)).instruct_tokenizer
 
-  def ids(self, messages: list[Message]) -> list[int]:
-    """Ids of a dialog, or of a prompt."""
+  def ids(self, dialogs: list[list[Message]]) -> list[list[int]]:
+    """Ids of each dialog, or of each prompt."""
+    return [self._ids(messages) for messages in dialogs]
+
+  def _ids(self, messages: list[Message]) -> list[int]:
     kinds = {'user': UserMessage, 'assistant': AssistantMessage}
     system = messages[0]['content'] if messages[0]['role'] == 'system' else None
     turns = [kinds[m['role']](content=m['content']) for m in messages if m['role'] != 'system']
@@ -158,12 +161,15 @@ class Published:
       **({'bos_token': names[bos]} if bos else {}), eos_token=names[eos],
     )  # fmt: skip
 
-  def ids(self, messages: list[Message]) -> list[int]:
-    """Ids of a dialog, or of a prompt."""
-    return self._tokenizer.apply_chat_template(
-      messages, add_generation_prompt=messages[-1]['role'] == 'user', return_dict=False, date_string=DAY,
-      enable_thinking=False,
-    )  # fmt: skip
+  def ids(self, dialogs: list[list[Message]]) -> list[list[int]]:
+    """Ids of each dialog, or of each prompt."""
+    return rendered(self._tokenizer, dialogs, date_string=DAY, enable_thinking=False)
+
+
+def rendered(theirs, dialogs: list[list[Message]], **named) -> list[list[int]]:
+  """What a tokenizer of transformers makes of dialogs, or of prompts."""
+  asks = dialogs[0][-1]['role'] == 'user'
+  return theirs.apply_chat_template(dialogs, add_generation_prompt=asks, return_dict=False, **named)
 
 
 RENDER = """
@@ -203,9 +209,9 @@ class Renderers:
     ids, sampled = json.loads(self._process.stdout.readline())
     return ids, sampled
 
-  def ids(self, messages: list[Message]) -> list[int]:
-    """Ids of a dialog, or of a prompt."""
-    return self.render(messages)[0]
+  def ids(self, dialogs: list[list[Message]]) -> list[list[int]]:
+    """Ids of each dialog, or of each prompt."""
+    return [self.render(messages)[0] for messages in dialogs]
 
   def close(self):
     """Ends the process."""

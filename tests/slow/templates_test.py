@@ -2,8 +2,8 @@
 
     TEMPLATE_DIALOGS=5000 .venv/bin/python -m pytest -o addopts='' -s tests/slow/templates_test.py -k chatml
 
-The dialogs come in chunks of 1,000, each with a seed of its own. A dialog that fails is named CHUNK.NUMBER, and
-TEMPLATE_FIRST=CHUNK begins there, also to go on after a stop.
+The dialogs come in chunks of 1,000, each with a seed of its own. A failure names its chunk, and TEMPLATE_FIRST=CHUNK
+begins there, also to go on after a stop.
 
 Oracles: mistral-common with its own tokenizers (v1, v2, v3, tekken); the package renderers for Llama 3.1 and Qwen 3;
 transformers with the published chat templates that the packages trl and, for LLaMA-2, an old transformers have as text
@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 import transformers
 from helpers.chat_models import MISTRAL, MODELS, PUBLISHED, V2, V3, model_folder
-from helpers.chat_oracles import Common, Published, Renderers, family_folder, fuzz_dialog, tekken_folder
+from helpers.chat_oracles import Common, Published, Renderers, family_folder, fuzz_dialog, rendered, tekken_folder
 from helpers.data_fixtures import mistral_model
 
 from skillmix_jax.data import chat, own_template, tokenizer, tokenizer_export
@@ -33,6 +33,7 @@ from skillmix_jax.data.templates import TEMPLATES
 DIALOGS = int(os.environ.get('TEMPLATE_DIALOGS', '100000'))
 FIRST = int(os.environ.get('TEMPLATE_FIRST', '0'))
 CHUNK = 1000
+Messages = list[dict[str, str]]
 TEKKEN = Path(str(MISTRAL / 'tekken_240718.json'))
 WHEELS = {'trl': 'trl==1.16.0', 'transformers': 'transformers==4.38.2'}
 FROM_TRL = {
@@ -98,18 +99,18 @@ def make_tokenizer(name: str, folder: Path, version: str = '') -> tokenizer.Toke
   return tokenizer.load(folder)
 
 
-def dialogs(name: str, encoder: tokenizer.Tokenizer, joined: bool) -> Iterator[tuple[str, list[dict[str, str]]]]:
-  """(CHUNK.NUMBER, messages) of DIALOGS dialogs."""
-  spelled = (*encoder.control_tokens, '</s>', '<s>', '[INST]', '<|im_end|>', '<|eot_id|>', '<<SYS>>')[-40:]
+def chunks(name: str, encoder: tokenizer.Tokenizer, joined: bool) -> Iterator[tuple[str, list[Messages]]]:
+  """(CHUNK.NUMBER of the first, at most 1,000 dialogs), DIALOGS in all."""
+  spelled = (*list(encoder.control_tokens)[:40], '</s>', '<s>', '[INST]', '<|im_end|>', '<|eot_id|>', '<<SYS>>')
   one_round = name in ('mistral-v3', 'tekken')
-  for number in range(DIALOGS):
-    chunk, place = divmod(number, CHUNK)
-    if not place:
-      rng = random.Random(f'{name} {FIRST + chunk}')
-    yield f'{FIRST + chunk}.{place}', fuzz_dialog(rng, place, spelled, one_round, joined)
+  for chunk in range(FIRST, FIRST + -(-DIALOGS // CHUNK)):
+    rng = random.Random(f'{name} {chunk}')
+    size = min(CHUNK, DIALOGS - (chunk - FIRST) * CHUNK)
+    yield f'chunk {chunk}', [fuzz_dialog(rng, number, spelled, one_round, joined) for number in range(size)]
+    print(f'{name}: chunk {chunk} compared', flush=True)
 
 
-def as_others_write(name: str, version: str, encoder: tokenizer.Tokenizer, messages: list[dict[str, str]]) -> list[int]:
+def as_others_write(name: str, version: str, encoder: tokenizer.Tokenizer, messages: Messages) -> list[int]:
   """Our ids, with what is left out on purpose: a line's end after the last answer, on which nothing is trained."""
   parts = [part for part, _ in TEMPLATES[name].parts(encoder, messages)]
   line = encoder.encode('\n') if name in ('chatml', 'qwen2.5', 'qwen3') and len(parts) % 2 == 0 else []
@@ -138,17 +139,20 @@ def test_ids_are_those_of_others(name, version, tmp_path, request):
     request.addfinalizer(theirs[0].close)
   else:
     theirs = [Common({'v1': mistral_model(), 'v2': V2, 'v3': V3, 'tekken': TEKKEN}[version])]
-  done = 0
-  for where, messages in dialogs(name, encoder, theirs[0].joined):
-    for oracle in theirs:
-      for asked in (messages, messages[:-1]):
-        assert as_others_write(name, version, encoder, asked) == oracle.ids(asked), (where, asked)
+  for where, dialogs in chunks(name, encoder, theirs[0].joined):
+    for asked in (dialogs, [messages[:-1] for messages in dialogs]):
+      ours = [as_others_write(name, version, encoder, messages) for messages in asked]
+      for oracle in theirs:
+        assert_same(where, asked, ours, oracle.ids(asked))
     if name == 'llama3.1' and version == 'renderers':
-      _, mask = chat.encode_dialog(name, encoder, messages)
-      assert mask.tolist() == theirs[0].render(messages)[1], (where, messages)
-    done += 1
-  print(f'{name}: {done:,} dialogs as {version}')
-  assert done == DIALOGS
+      masks = [chat.encode_dialog(name, encoder, messages)[1].tolist() for messages in dialogs]
+      assert_same(where, dialogs, masks, [theirs[0].render(messages)[1] for messages in dialogs])
+
+
+def assert_same(where: str, dialogs: list[Messages], ours: list, theirs: list):
+  """Names the first dialog that differs."""
+  wrong = [number for number, (x, y) in enumerate(zip(ours, theirs, strict=True)) if x != y]
+  assert not wrong, (where, len(wrong), wrong[0], dialogs[wrong[0]], ours[wrong[0]], theirs[wrong[0]])
 
 
 def texts_of(name: str, request) -> list[str]:
@@ -162,18 +166,20 @@ def test_masks_prefixes_and_exports(name, tmp_path):
   (tmp_path / 'export').mkdir()
   tokenizer_export.export(encoder, name, tmp_path / 'export', 1024)
   theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / 'export')
-  for where, messages in dialogs(name, encoder, joined=False):
-    ids, mask = chat.encode_dialog(name, encoder, messages)
-    answers = [encode_answer(name, encoder, m['content']) for m in messages if m['role'] == 'assistant']
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask, [0]])))
-    assert [ids[start:stop].tolist() for start, stop in zip(edges[::2], edges[1::2])] == answers, (where, messages)
-    for end in range(len(messages) - 1, 0, -2):
-      prompt = chat.encode_prompt(name, encoder, messages[:end]).tolist()
-      assert prompt == ids[: len(prompt)].tolist() and mask[len(prompt)], (where, messages)
-    assert theirs.apply_chat_template(messages, return_dict=False) == ids.tolist(), (where, messages)
-    asked = theirs.apply_chat_template(messages[:-1], add_generation_prompt=True, return_dict=False)
-    assert asked == chat.encode_prompt(name, encoder, messages[:-1]).tolist(), (where, messages)
-  print(f'{name}: {DIALOGS:,} masks, prefixes and exports')
+  for where, dialogs in chunks(name, encoder, joined=False):
+    encoded = [chat.encode_dialog(name, encoder, messages) for messages in dialogs]
+    for messages, (ids, mask) in zip(dialogs, encoded):
+      answers = [encode_answer(name, encoder, m['content']) for m in messages if m['role'] == 'assistant']
+      edges = np.flatnonzero(np.diff(np.concatenate([[0], mask, [0]])))
+      trained = [ids[start:stop].tolist() for start, stop in zip(edges[::2], edges[1::2])]
+      assert trained == answers, (where, messages)
+      for end in range(len(messages) - 1, 0, -2):
+        prompt = chat.encode_prompt(name, encoder, messages[:end]).tolist()
+        assert prompt == ids[: len(prompt)].tolist() and mask[len(prompt)], (where, messages)
+    assert_same(where, dialogs, [ids.tolist() for ids, _ in encoded], rendered(theirs, dialogs))
+    prompts = [messages[:-1] for messages in dialogs]
+    ours = [chat.encode_prompt(name, encoder, messages).tolist() for messages in prompts]
+    assert_same(where, prompts, ours, rendered(theirs, prompts))
 
 
 def encode_answer(name: str, encoder: tokenizer.Tokenizer, text: str) -> list[int]:
