@@ -10,7 +10,14 @@ from pathlib import Path
 
 from helpers.data_fixtures import bpe_folder, mistral_folder
 
-LLAMA3 = ('<|begin_of_text|>', '<|end_of_text|>', '<|start_header_id|>', '<|end_header_id|>', '<|eot_id|>')
+LLAMA3 = (
+  '<|begin_of_text|>',
+  '<|end_of_text|>',
+  '<|start_header_id|>',
+  '<|end_header_id|>',
+  '<|eot_id|>',
+  '<|eom_id|>',
+)
 CHATML = ('<|endoftext|>', '<|im_start|>', '<|im_end|>')
 THOUGHT = ('<think>', '</think>')  # tokens of their own, but no control tokens
 OF_LLAMA3 = (LLAMA3, {'bos_token': '<|begin_of_text|>', 'eos_token': '<|eot_id|>'})

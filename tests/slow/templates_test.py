@@ -3,7 +3,7 @@
     TEMPLATE_DIALOGS=5000 .venv/bin/python -m pytest -o addopts='' -s tests/slow/templates_test.py -k chatml
 
 The dialogs come in chunks of 1,000, each with a seed of its own. A failure names its chunk, and TEMPLATE_FIRST=CHUNK
-begins there, also to go on after a stop.
+begins there, also to go on after a stop. TEMPLATE_RENDERERS is the python of an environment that has renderers already.
 
 Oracles: mistral-common with its own tokenizers (v1, v2, v3, tekken); the package renderers for Llama 3.1 and Qwen 3;
 transformers with the published chat templates that the packages trl and, for LLaMA-2, an old transformers have as text
@@ -60,10 +60,8 @@ def published(tmp_path_factory):
     node for node in ast.walk(ast.parse(source))
     if isinstance(node, ast.FunctionDef) and node.name == 'default_chat_template'
   ]  # fmt: skip
-  text = max(
-    (node.value for node in ast.walk(function) if isinstance(node, ast.Constant) and '<<SYS>>' in str(node.value)),
-    key=len,
-  )
+  texts_there = [node.value for node in ast.walk(function) if isinstance(node, ast.Constant)]
+  [text] = [text for text in texts_there if str(text).startswith('{%') and '<<SYS>>' in text]
   texts['llama2'] = text.replace('USE_DEFAULT_PROMPT', 'false')
   return texts
 
@@ -71,10 +69,12 @@ def published(tmp_path_factory):
 @pytest.fixture(scope='session')
 def environment(tmp_path_factory) -> Path:
   """The python of an environment with renderers."""
+  if 'TEMPLATE_RENDERERS' in os.environ:
+    return Path(os.environ['TEMPLATE_RENDERERS'])
   folder = tmp_path_factory.mktemp('renderers')
   venv.create(folder, with_pip=True)
   subprocess.run(
-    [folder / 'bin/pip', 'install', '-q', 'renderers[transformers]==0.1.12'], check=True, capture_output=True
+    [folder / 'bin/pip', 'install', '-q', 'renderers[transformers]==0.1.12', 'httpx'], check=True, capture_output=True
   )
   return folder / 'bin/python'
 
