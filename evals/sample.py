@@ -81,7 +81,7 @@ def _define_flags():
   flags.DEFINE_string('run', None, 'folder of the run')
   flags.DEFINE_string('student', None, STUDENTS)
   students.define_flags('student_params')
-  flags.DEFINE_string('template', None, 'template of a checkpoint, instead of the one that it was trained with')
+  flags.DEFINE_string('template', None, "template of a checkpoint, instead of its own; auto: the tokenizer's")
   flags.DEFINE_enum('dtype', 'bfloat16', ('float32', 'bfloat16'), 'type that a checkpoint computes in')
   flags.DEFINE_integer('batch_size', None, 'prompts of a checkpoint at a time; default: as fit, kept with the run')
 

@@ -14,7 +14,7 @@ from jax.experimental import multihost_utils
 
 from skillmix_jax import compile_cache, files
 from skillmix_jax.batches import Prompt, decode_mesh, fitting_batch_size, free_bytes
-from skillmix_jax.data import chat, tokenizer
+from skillmix_jax.data import chat, own_template, tokenizer
 from skillmix_jax.data.records import Data
 from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.decode import Sampler, check_numbers, check_prompts
@@ -54,7 +54,7 @@ class Model:
     Args:
       checkpoint: `W`, `W@step` or a Hugging Face folder.
       dtype: of the computation.
-      template: instead of the one that the checkpoint was trained with.
+      template: instead of the one that the checkpoint was trained with; 'auto': the tokenizer's own.
       batch_size: prompts at a time; None: see `choose_batch_size`.
 
     Raises:
@@ -66,10 +66,12 @@ class Model:
       raise InputError(f'batch_size={batch_size} must be at least 1')
     self._source = open_source(checkpoint)
     self.fingerprint = fingerprint(self._source)
+    self._encoder = tokenizer.load(self._source.tokenizer)
+    if template == own_template.AUTO:
+      template = own_template.choose(self._encoder)
     self._template = template or self._source.data_identity['template']['name']
     if self._template not in TEMPLATES:
-      raise InputError(f'template={self._template!r} is not one of {", ".join(TEMPLATES)}')
-    self._encoder = tokenizer.load(self._source.tokenizer)
+      raise InputError(f'template={self._template!r} is not one of {own_template.AUTO}, {", ".join(TEMPLATES)}')
     self.batch_size = batch_size
     self._sampler: Sampler | None = None
     initialize_distributed()

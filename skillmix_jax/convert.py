@@ -28,7 +28,7 @@ from absl import flags
 
 from skillmix_jax import command, memory, model_card, workdir
 from skillmix_jax.checkpoint import load_params, parse_reference, save_params
-from skillmix_jax.data import tokenizer, tokenizer_export
+from skillmix_jax.data import own_template, tokenizer, tokenizer_export
 from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import make_mesh
@@ -105,8 +105,10 @@ def to_hf(reference: str, out: Path, dtype: str, template: str | None):
   folder, step = parse_reference(reference)
   saved = workdir.read_config(folder)
   cfg = workdir.saved_model(saved)
-  template = template or saved['data_identity']['template']['name']
   encoder = workdir.open_tokenizer(folder, saved)
+  if template == own_template.AUTO:
+    template = own_template.choose(encoder)
+  template = template or saved['data_identity']['template']['name']
   check_place('to_hf', out, jnp.dtype(dtype).itemsize * cfg.num_params)
   mesh = widest_mesh(cfg)
   with jax.set_mesh(mesh), written_beside('to_hf', out) as part:
@@ -140,5 +142,8 @@ if __name__ == '__main__':
   flags.DEFINE_string('to_hf', None, 'folder to write for Hugging Face')
   flags.DEFINE_string('checkpoint', None, 'workdir: written with --from_hf, read (W or W@step) with --to_hf')
   flags.DEFINE_enum('dtype', 'bfloat16', DTYPES, 'type of the weights that --to_hf writes')
-  flags.DEFINE_enum('template', None, sorted(TEMPLATES), 'chat template, if not that of the model or the run')
+  flags.DEFINE_enum(
+    'template', None, [own_template.AUTO, *sorted(TEMPLATES)],
+    "chat template, if not that of the model or the run; auto: the tokenizer's own",
+  )  # fmt: skip
   command.run(main)

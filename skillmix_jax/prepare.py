@@ -8,6 +8,9 @@ a line; the answers and their end tokens are trained, the rest is context. Docum
 (JSONL of {"text": ...}, or tfds:NAME:SPLIT for a dataset that tensorflow-datasets has prepared) are joined and
 chopped into rows of --length tokens, all of them trained.
 
+--template=auto takes the template that gives the ids of the tokenizer's own chat template, and says so where none
+does. A --template that is named and is not the tokenizer's own is refused; a tokenizer without one goes with any.
+
 A dialog longer than --length loses its end, and then its last answer has no end token. That is counted per k and
 printed; it is refused where it happens to more than --max_cut of the dialogs, or where nothing is left of an answer:
 --drop_cut leaves such dialogs out, counted per k as well.
@@ -26,7 +29,7 @@ from absl import flags
 from rich.console import Console
 
 from skillmix_jax import command, data_summary
-from skillmix_jax.data import chat, manifest, records, rows, sources, tokenizer
+from skillmix_jax.data import chat, manifest, own_template, records, rows, sources, tokenizer
 from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
 from skillmix_jax.lock import hold
@@ -82,6 +85,10 @@ def prepare(
   if shares:
     _check_shares(shares, text_names, max_rows)
   encoder = tokenizer.load(tokenizer_path)
+  if template == own_template.AUTO:
+    template = own_template.choose(encoder)
+  elif dialogs:
+    own_template.check(template, encoder)
   out = pathlib.Path(out).absolute()
   part = out.with_name(f'.{out.name}.part')
   with hold(out, out.with_name(f'.{out.name}.lock')):
@@ -227,7 +234,10 @@ if __name__ == '__main__':
   flags.DEFINE_string('wet', '', 'pattern of Common Crawl WET files')
   flags.DEFINE_list('text', [], 'JSONL files of {"text": ...} and tfds:NAME:SPLIT, with commas between them')
   flags.DEFINE_string('tokenizer', None, 'folder with tokenizer.model or tokenizer.json')
-  flags.DEFINE_enum('template', None, sorted(TEMPLATES), 'chat template of the model')
+  flags.DEFINE_enum(
+    'template', None, [own_template.AUTO, *sorted(TEMPLATES)],
+    'chat template of the model; auto: that of the tokenizer, where one of ours gives the same ids',
+  )  # fmt: skip
   flags.DEFINE_integer('length', 1024, 'tokens of a row', lower_bound=2)
   flags.DEFINE_string('out', None, 'folder to write')
   flags.DEFINE_integer(

@@ -10,7 +10,7 @@ import jax
 
 from skillmix_jax import workdir
 from skillmix_jax.checkpoint import FOLDER, load_params, parse_reference
-from skillmix_jax.data import chat, tokenizer
+from skillmix_jax.data import chat, own_template, tokenizer
 from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
 from skillmix_jax.models import hf, tensor_files
@@ -18,7 +18,7 @@ from skillmix_jax.models.config import Config
 from skillmix_jax.models.decoder import Decoder
 from skillmix_jax.pieces import add_pieces
 
-FILES = ['*.safetensors', '*.json', tokenizer.SENTENCEPIECE_FILE]
+FILES = ['*.safetensors', '*.json', '*.jinja', tokenizer.SENTENCEPIECE_FILE]
 NOT_FILES = ['consolidated*']  # the same weights a second time, under other names
 HUB_ID = re.compile(r'[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*')
 OURS = ('checkpoints', 'runs')  # folders of this project: 'checkpoints/x' is never looked up on the Hub
@@ -48,7 +48,7 @@ def open_source(reference: str) -> Source:
 
 
 def open_folder(folder: Path, template: str | None) -> Source:
-  """Opens a Hugging Face folder; the template follows from the model type where None is given.
+  """Opens a Hugging Face folder; the template is 'auto', a name, or None: then it follows from the model type.
 
   Raises:
     InputError: its config, weights or tokenizer are not usable.
@@ -60,6 +60,8 @@ def open_folder(folder: Path, template: str | None) -> Source:
       f'{encoder.files[0]} has {encoder.vocab_size} tokens, but the embedding of the model has {config.vocab_size} '
       'rows: the two do not belong together'
     )
+  if template == own_template.AUTO:
+    template = own_template.choose(encoder)
   template = template or _template_of(config, encoder)
   identity = {
     'fingerprint': None,
@@ -72,9 +74,11 @@ def open_folder(folder: Path, template: str | None) -> Source:
 
 
 def _template_of(config: Config, encoder: tokenizer.Tokenizer) -> str:
-  for name in config.family.templates:
-    if TEMPLATES[name].fits(encoder):
-      return name
+  fitting = [name for name in config.family.templates if TEMPLATES[name].fits(encoder)]
+  if fitting[1:] and (own := own_template.among(encoder, fitting)):
+    return own
+  if fitting:
+    return fitting[0]
   raise InputError(
     f'{encoder.files[0]} lacks the control tokens of the chat template of {config.model_type} '
     f'({", ".join(config.family.templates)}): give the one that your dialogs are prepared with to convert --template'

@@ -83,7 +83,7 @@ def _define_flags():
   flags.DEFINE_float('top_p', 1.0, 'draw from the likeliest tokens that have this probability together')
   flags.DEFINE_integer('max_new_tokens', 512, 'longest answer, in tokens')
   flags.DEFINE_integer('seed', 0, 'seed of the draws')
-  flags.DEFINE_string('template', None, 'chat template, instead of the one that the checkpoint was trained with')
+  flags.DEFINE_string('template', None, "chat template, instead of the checkpoint's; auto: the tokenizer's own")
   flags.DEFINE_enum('dtype', 'bfloat16', DTYPES, 'type to compute in')
   flags.DEFINE_integer('batch_size', None, 'prompts at a time; default: as the memory allows, kept on a restart')
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from skillmix_jax import hidden_characters
 from skillmix_jax.data import checks
 from skillmix_jax.data.mixture import Batch
-from skillmix_jax.data.tokenizer import Tokenizer
+from skillmix_jax.data.tokenizer import NO_TOKEN, Tokenizer
 
 BAR_WIDTH = 24
 HEAD, TAIL = 60, 40  # tokens of a long run that a terminal shows
@@ -67,15 +67,25 @@ class Row:
     used: bool [T], false on padding.
   """
 
-  def __init__(self, batch: Batch, row: int, encoder: Tokenizer, source: str = 'dialogs', ids: Sequence[str] = ()):
+  def __init__(
+    self,
+    batch: Batch,
+    row: int,
+    encoder: Tokenizer,
+    source: str = 'dialogs',
+    ids: Sequence[str] = (),
+    document_end: int | None = None,
+  ):
+    """`document_end`: the token that ends a document, if it is not the tokenizer's EOS."""
     self.source, self.ids, self._encoder = source, tuple(ids), encoder
+    self._document_end = encoder.eos_id if document_end is None else document_end
     segments_T = batch['segments'][row]
     self.is_text = bool(batch['is_text'][row])
     self.tokens, self.positions = batch['tokens'][row], batch['positions'][row]
     self.trained = checks.trained_tokens(batch)[row]
     self.used = segments_T > 0
     self.num_segments = int(segments_T.max())
-    control_T = np.isin(self.tokens, (encoder.bos_id, encoder.eos_id))
+    control_T = np.isin(self.tokens, (encoder.bos_id, encoder.eos_id, *encoder.control_tokens.values()))
     look_T = segments_T * 4 + self.trained * 2 + control_T
     starts = [0, *(np.flatnonzero(np.diff(look_T)) + 1).tolist(), len(look_T)]
     self.runs = [
@@ -149,15 +159,18 @@ class Row:
 
   def _documents(self, runs: Sequence[Run]) -> list[Part]:
     """One part for each document."""
-    starts = lambda run: run.control and self.tokens[run.start] == self._encoder.bos_id
+    bos_id = self._encoder.bos_id
+    has_start = bos_id not in (NO_TOKEN, self._document_end)
     parts: list[list[Run]] = []
     for run in runs:
-      if not parts or starts(run):
+      begins = self.tokens[run.start] == bos_id if has_start else self.tokens[run.start - 1] == self._document_end
+      if not parts or begins:
         parts.append([])
       parts[-1].append(run)
+    whole = has_start and self.tokens[runs[0].start] == bos_id
+    first = '' if whole else 'began in another row' if has_start else 'may have begun in another row'
     return [
-      Part(f'document {number}', True, '' if starts(of_part[0]) else 'began in another row', of_part)
-      for number, of_part in enumerate(parts, 1)
+      Part(f'document {number}', True, '' if number > 1 else first, of_part) for number, of_part in enumerate(parts, 1)
     ]
 
   def _elided(self, start: int, stop: int) -> Iterator[str | range]:

@@ -25,6 +25,7 @@ from rich.text import Text
 from skillmix_jax import batch_page, command, data_summary
 from skillmix_jax.data import checks, records, tokenizer
 from skillmix_jax.data.mixture import Batch, Mixture, single
+from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
 from skillmix_jax.files import output_file, write_output
 from skillmix_jax.shown_row import CONTEXT, CONTROL, LOSS, TRAINED_CONTROL, Row, visible
@@ -50,6 +51,7 @@ class Seen:
 def rows_of(data: records.Data, mixture: Mixture, batch: Batch) -> list[Row]:
   """All rows of step 0."""
   encoder = tokenizer.load(data.path / 'tokenizer')
+  end = TEMPLATES[data.manifest['template']['name']].document_end_id(encoder)
   of_dialogs, (_, text_indices) = mixture.rows_of_dialogs(0), mixture.indices(0)
   dialogs, text = data.dialogs('train'), data.text('train')
   rows = [
@@ -57,7 +59,7 @@ def rows_of(data: records.Data, mixture: Mixture, batch: Batch) -> list[Row]:
     for number, indices in enumerate(of_dialogs)
   ]
   for number, index in enumerate(text_indices, len(of_dialogs)):
-    rows.append(Row(batch, number, encoder, text.source(index)))
+    rows.append(Row(batch, number, encoder, text.source(index), document_end=end))
   return rows
 
 

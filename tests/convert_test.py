@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from helpers.chat_models import PUBLISHED
 from helpers.data_fixtures import bpe_folder, fuzz_messages, mistral_folder
 from helpers.from_torch import torch_model
 from hf_test import cut_short, pickle_only
 from train_test import make_config, run
 
 from skillmix_jax import convert, pretrained
+from skillmix_jax.answering import Model
 from skillmix_jax.data import chat, tokenizer, tokenizer_export
 from skillmix_jax.errors import InputError
 from skillmix_jax.models import tensor_files
@@ -208,6 +210,20 @@ def test_training_refuses_weights_of_another_template_or_tokenizer(tmp_path, sma
     train(make_config(small_data, model__init_from=str(other)), tmp_path / 'run')
   with pytest.raises(InputError, match=r'make it from Hugging Face weights: python -m skillmix_jax\.convert'):
     train(make_config(small_data, model__init_from='checkpoints/nothing-here'), tmp_path / 'run')
+
+
+def test_auto_takes_the_template_that_the_tokenizer_brought_along(tmp_path, small_hf, small_run):
+  for use in (lambda: convert.to_hf(str(small_run), tmp_path / 'out', 'float32', 'auto'),
+              lambda: Model(str(small_run), template='auto')):  # fmt: skip
+    with pytest.raises(InputError, match='--template=auto: there is no chat template beside'):
+      use()
+  brought = shutil.copytree(small_hf, tmp_path / 'hf')
+  (brought / 'chat_template.jinja').write_text(PUBLISHED['llama2'])
+  convert.from_hf(str(brought), tmp_path / 'run', 'auto')
+  saved = json.loads((tmp_path / 'run' / 'config.json').read_text())
+  assert saved['data_identity']['template']['name'] == 'llama2'
+  assert Model(str(tmp_path / 'run'), template='auto').settings['template'] == 'llama2'
+  assert Model(str(brought), template='auto').settings['template'] == 'llama2'
 
 
 @pytest.fixture

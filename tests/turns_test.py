@@ -1,12 +1,12 @@
 """The templates of newer families give the ids that their own code gives, in training and after an export."""
 
-import importlib.resources
 import random
 import shutil
 
 import numpy as np
 import pytest
 import transformers
+from helpers.chat_models import CHATML, MODELS, PUBLISHED, V3, model_folder
 from helpers.data_fixtures import bpe_folder, fuzz_messages, two_rounds, write_jsonl
 from mistral_common.protocol.instruct.request import ChatCompletionRequest
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
@@ -18,39 +18,11 @@ from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
 from skillmix_jax.prepare import prepare
 
-LLAMA3 = ('<|begin_of_text|>', '<|end_of_text|>', '<|start_header_id|>', '<|end_header_id|>', '<|eot_id|>')
-CHATML = ('<|endoftext|>', '<|im_start|>', '<|im_end|>')
-MODELS = {
-  'llama3': (LLAMA3, {'bos_token': '<|begin_of_text|>', 'eos_token': '<|eot_id|>'}),
-  'chatml': (CHATML, {'bos_token': None, 'eos_token': '<|im_end|>'}),
-  'olmo': (('<|endoftext|>',), {'bos_token': '<|endoftext|>', 'eos_token': '<|endoftext|>'}),
-}
-V3 = str(importlib.resources.files('mistral_common') / 'data' / 'mistral_instruct_tokenizer_240323.model.v3')
-
-# What the published chat templates say of dialogs without tools, written down anew: tokenizer_config.json of
-# Qwen/Qwen2.5-7B-Instruct (less its own system text) and of allenai/OLMo-2-1124-7B-Instruct (both Apache 2.0), and
-# `ChatFormat` of github.com/meta-llama/llama3.
-ORACLES = {
-  'llama3': """{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m.role + '<|end_header_id|>\n\n' +
-m.content | trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}{{
-'<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}""",
-  'chatml': """{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>' + '\n' }}{% endfor
-%}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}""",
-  'olmo': """{{ bos_token }}{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content }}{% if m.role == 'assistant'
-%}{{ eos_token }}{% endif %}{% if m.role != 'assistant' or not loop.last %}{{ '\n' }}{% endif %}{% endfor %}{%
-if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}""",
-}
-
 
 @pytest.fixture(scope='module', params=[*MODELS, 'mistral-v3'])
 def model(request, tmp_path_factory):
   """The name of a template, and a tokenizer with its control tokens."""
-  folder = tmp_path_factory.mktemp(request.param)
-  if request.param == 'mistral-v3':
-    shutil.copyfile(V3, folder / 'tokenizer.model')
-  else:
-    bpe_folder(folder, *MODELS[request.param])
-  return request.param, tokenizer.load(folder)
+  return request.param, tokenizer.load(model_folder(tmp_path_factory.mktemp('model'), request.param))
 
 
 def fuzz(rng: random.Random, number: int, spelled: bool = False):
@@ -62,30 +34,53 @@ def fuzz(rng: random.Random, number: int, spelled: bool = False):
   return messages
 
 
-@pytest.mark.parametrize('name', ORACLES)
+@pytest.mark.parametrize('name', [name for name in MODELS if name != 'qwen3'])
 def test_ids_are_those_of_the_published_template(name, tmp_path):
   encoder = tokenizer.load(bpe_folder(tmp_path, *MODELS[name]))
   theirs = transformers.PreTrainedTokenizerFast(
-    tokenizer_file=str(encoder.files[0]), chat_template=ORACLES[name], **MODELS[name][1]
+    tokenizer_file=str(encoder.files[0]), chat_template=PUBLISHED[name], **MODELS[name][1]
   )
-  rng = random.Random(0)
+  rng, day = random.Random(0), {'date_string': '26 Jul 2024'} if name == 'llama3.1' else {}
   for number in range(300):
     messages = fuzz_messages(rng, rounds=1 + number % 3, system=number % 2 == 0)
     for message in messages:
       if message['role'] == 'assistant':  # an answer is apart from what leads to it, also where blanks would join them
         message['content'] = message['content'].lstrip()
     ids, _ = chat.encode_dialog(name, encoder, messages)
-    expected = theirs.apply_chat_template(messages, return_dict=False)
-    if name == 'chatml':  # nothing is trained on the line's end after the last answer
+    expected = theirs.apply_chat_template(messages, return_dict=False, **day)
+    if name in ('chatml', 'qwen2.5'):  # nothing is trained on the line's end after the last answer
       assert encoder.decode([expected.pop()]) == '\n'
     assert ids.tolist() == expected, messages
     prompt = chat.encode_prompt(name, encoder, messages[:-1]).tolist()
-    assert prompt == theirs.apply_chat_template(messages[:-1], add_generation_prompt=True, return_dict=False), messages
+    asked = theirs.apply_chat_template(messages[:-1], add_generation_prompt=True, return_dict=False, **day)
+    assert prompt == asked, messages
+
+
+def test_a_model_that_could_think_is_told_not_to_in_every_round(tmp_path):
+  encoder = tokenizer.load(bpe_folder(tmp_path, *MODELS['qwen3']))
+  theirs = transformers.PreTrainedTokenizerFast(
+    tokenizer_file=str(encoder.files[0]), chat_template=PUBLISHED['qwen3'], **MODELS['qwen3'][1]
+  )
+  rng = random.Random(5)
+  for number in range(300):
+    system, rounds = number % 2, 1 + number % 3
+    messages = fuzz_messages(rng, rounds, system=bool(system))
+    ids, mask = chat.encode_dialog('qwen3', encoder, messages)
+    start = 0
+    for turn in range(rounds):  # a dialog of one round ends as theirs does
+      asked = messages[: system * (turn == 0)] + messages[system + 2 * turn : system + 2 * turn + 1]
+      prompt = theirs.apply_chat_template(asked, add_generation_prompt=True, return_dict=False, enable_thinking=False)
+      prompt = encoder.encode('\n') * (turn > 0) + prompt
+      answer = [*encoder.encode(messages[system + 2 * turn + 1]['content']), encoder.eos_id]
+      assert ids[start:].tolist()[: len(prompt) + len(answer)] == prompt + answer, messages
+      assert not mask[start : start + len(prompt)].any() and mask[start + len(prompt) :][: len(answer)].all()
+      start += len(prompt) + len(answer)
+    assert start == len(ids)
 
 
 def test_ids_are_those_of_mistral_common_v3(tmp_path):
   shutil.copyfile(V3, tmp_path / 'tokenizer.model')
-  encoder, theirs = tokenizer.load(tmp_path), MistralTokenizer.from_file(V3)
+  encoder, theirs = tokenizer.load(tmp_path), MistralTokenizer.from_file(str(V3))
   rng = random.Random(1)
   for number in range(300):
     messages = fuzz(rng, number, spelled=True)
@@ -107,7 +102,9 @@ def test_the_mask_is_the_answers_and_a_prompt_begins_its_dialog(model):
     assert len(edges) == 2 * len(answers)
     for answer, start, stop in zip(answers, edges[::2], edges[1::2]):
       *text, end = ids[start:stop].tolist()
-      expected = {'llama3': answer.strip(), 'mistral-v3': answer.rstrip(' ').replace('▁', ' ')}.get(name, answer)
+      if name == 'mistral-v3':
+        answer = answer.rstrip(' ').replace('▁', ' ')
+      expected = answer.strip() if TEMPLATES[name].strips else answer
       assert end == encoder.eos_id and encoder.decode(text) == expected
       assert not set(text) & {encoder.eos_id, encoder.bos_id}
     for end in range(len(messages) - 1, 0, -2):
@@ -130,8 +127,8 @@ def test_the_exported_chat_template_gives_our_ids(model, tmp_path):
 
 def test_a_document_ends_with_its_own_token(model):
   name, encoder = model
-  ends = {'llama3': '<|end_of_text|>', 'chatml': '<|endoftext|>', 'olmo': '<|endoftext|>', 'mistral-v3': '</s>'}
-  assert encoder.piece(TEMPLATES[name].document_end_id(encoder)) == ends[name]
+  ends = {'llama3': '<|end_of_text|>', 'llama3.1': '<|end_of_text|>', 'mistral-v3': '</s>'}
+  assert encoder.piece(TEMPLATES[name].document_end_id(encoder)) == ends.get(name, '<|endoftext|>')
 
 
 def test_prepared_rows_pass_every_check_and_documents_are_apart(model, tmp_path):
@@ -140,7 +137,7 @@ def test_prepared_rows_pass_every_check_and_documents_are_apart(model, tmp_path)
   dialogs = write_jsonl(tmp_path / 'dialogs.jsonl', [two_rounds(rng, number) for number in range(12)])
   text = write_jsonl(tmp_path / 'text.jsonl', [{'text': 'moon ' * (5 + number)} for number in range(60)])
   folder = encoder.files[0].parent
-  prepare(out=tmp_path / 'data', tokenizer_path=folder, template=name, length=256, dialogs=[str(dialogs)],
+  prepare(out=tmp_path / 'data', tokenizer_path=folder, template=name, length=512, dialogs=[str(dialogs)],
           text=[str(text)], held_out=0.1)  # fmt: skip
   data = open_data(tmp_path / 'data')
   mixture = Mixture(data, seed=0, dialogs=4, text_rows=2)
@@ -148,7 +145,7 @@ def test_prepared_rows_pass_every_check_and_documents_are_apart(model, tmp_path)
   end, (tokens, *_) = TEMPLATES[name].document_end_id(encoder), mixture[0]['tokens'][mixture[0]['is_text']]
   starts = np.flatnonzero(tokens[:-1] == end) + 1
   assert len(starts)
-  has_start = name in ('llama3', 'mistral-v3')
+  has_start = name in ('llama3', 'llama3.1', 'mistral-v3')
   assert ((tokens[starts] == encoder.bos_id) == has_start).all()
 
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.chat_models import model_folder
 from helpers.data_fixtures import bpe_folder, fuzz_messages, mistral_folder, write_jsonl
 from rich.console import Console
 
@@ -312,3 +313,27 @@ def test_a_full_disk_leaves_the_old_page(data, tmp_path, monkeypatch):
   with pytest.raises(InputError, match=r'cannot write --html=.*p\.html: No space left on device'):
     view.main()
   assert page.read_text() == 'the old page' and list(tmp_path.iterdir()) == [page]
+
+
+@pytest.mark.parametrize('name', ['llama3', 'chatml', 'olmo', 'mistral-v3'])
+def test_documents_of_a_row_and_all_control_tokens_are_shown(tmp_path, name):
+  documents = [' '.join(['moon'] * (3 + number)) + f' {number}.' for number in range(40)]
+  prepare(
+    out=tmp_path / 'data', tokenizer_path=model_folder(tmp_path / 'tokenizer', name), template=name, length=200,
+    dialogs=[str(write_jsonl(tmp_path / 'dialogs.jsonl', [_dialog(0)]))], held_out=0,
+    text=[str(write_jsonl(tmp_path / 'text.jsonl', [{'text': text} for text in documents]))],
+  )  # fmt: skip
+  seen = view.look(str(tmp_path / 'data'), num_rows=20, seed=0)
+  encoder = tokenizer.load(tmp_path / 'tokenizer')
+  [dialog, *text] = seen.shown.values()
+  shown = dialog.text(whole=True).plain
+  for control in {'llama3': ('<|eot_id|>', '<|start_header_id|>'), 'chatml': ('<|im_start|>',)}.get(name, ()):
+    assert shown.count(control) == (dialog.tokens == encoder.control(control)).sum() > 1
+  assert len(text) >= 2
+  for row in text:
+    parts = row.parts(1)
+    words = [''.join(row._decode(run.start, run.stop) for run in part.runs if not run.control) for part in parts]
+    assert all(word.strip() in documents for word in words[1:-1]) and len(words) > 3
+    assert not any(part.note for part in parts[1:])
+  notes = {row.parts(1)[0].note for row in text}
+  assert notes <= {'may have begun in another row'} if name in ('chatml', 'olmo') else '' in notes

@@ -129,7 +129,7 @@ class Local:
       'dtype': dtype,
     }  # fmt: skip
     if template is not None:
-      self.params['template'] = template
+      self.params['template'] = self._model.settings['template']  # the name, also of 'auto'
     self.prices: tuple[float, float] | None = (0.0, 0.0)
     self.writes, self.concurrency = self._model.is_main_process, 1
 

@@ -21,7 +21,8 @@ from skillmix_jax.errors import InputError
 
 def identity(template: str) -> dict[str, str]:
   """What a manifest or a workdir records of its template."""
-  return {'name': template, 'trailing_blank': TEMPLATES[template].trailing_blank}
+  kind = TEMPLATES[template]
+  return {'name': template, 'trailing_blank': kind.trailing_blank} | ({'fixed': kind.fixed} if kind.fixed else {})
 
 
 def check_messages(messages: Any, last: str):

@@ -4,7 +4,20 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from skillmix_jax.data.tokenizer import NO_TOKEN, Tokenizer
-from skillmix_jax.data.turns import CHATML, LLAMA3, MISTRAL_V3, OLMO, Message, Parts, Turns
+from skillmix_jax.data.turns import (
+  CHATML,
+  LLAMA3,
+  LLAMA31,
+  LLAMA31_DATES,
+  MISTRAL_V3,
+  NO_THOUGHT,
+  OLMO,
+  QWEN3,
+  QWEN25,
+  Message,
+  Parts,
+  Turns,
+)
 from skillmix_jax.errors import InputError
 
 
@@ -18,6 +31,7 @@ class Template(NamedTuple):
     trailing_blank: recorded in a manifest: what became of the blank between an answer and its end token.
     turns: what it is made of, where it is made of pieces.
     document_end: the control token that ends a document, where another ends an answer; the sampler stops there too.
+    fixed: recorded in a manifest: text that nobody wrote into a dialog, where models differ or ask for the day.
   """
 
   parts: Callable[[Tokenizer, Sequence[Message]], Parts]
@@ -26,6 +40,7 @@ class Template(NamedTuple):
   trailing_blank: str
   turns: Turns | None = None
   document_end: str | None = None
+  fixed: str = ''
 
   def fits(self, tokenizer: Tokenizer) -> bool:
     """Whether the tokenizer has all control tokens of this template."""
@@ -37,8 +52,8 @@ class Template(NamedTuple):
     return tokenizer.eos_id if end is None else end
 
 
-def _of_turns(turns: Turns, trailing_blank: str, document_end: str | None = None) -> Template:
-  return Template(turns.parts, turns.jinja(), turns.strips, trailing_blank, turns, document_end)
+def _of_turns(turns: Turns, trailing_blank: str, document_end: str | None = None, fixed: str = '') -> Template:
+  return Template(turns.parts, turns.jinja(), turns.strips, trailing_blank, turns, document_end, fixed)
 
 
 def _merge_system(messages: Sequence[Message], form: str, keep_empty: bool) -> Iterable[Message]:
@@ -130,6 +145,8 @@ _LLAMA2 = (
 )
 
 _KEPT = 'none is added; blanks at the end of an answer are kept and trained'
+_STRIPPED = 'none is added; answers are stripped'
+_REMOVED = 'none is added; blanks at the end of an answer are removed'
 TEMPLATES = {
   'mistral': Template(
     mistral, _MISTRAL, strips=False,
@@ -139,9 +156,12 @@ TEMPLATES = {
     llama2, _LLAMA2, strips=True,
     trailing_blank='answers are stripped, then one blank is added in front of EOS and trained',
   ),
-  'llama3': _of_turns(LLAMA3, 'none is added; answers are stripped', document_end='<|end_of_text|>'),
+  'llama3': _of_turns(LLAMA3, _STRIPPED, document_end='<|end_of_text|>'),
+  'llama3.1': _of_turns(LLAMA31, _STRIPPED, document_end='<|end_of_text|>', fixed=LLAMA31_DATES),
   'chatml': _of_turns(CHATML, _KEPT, document_end='<|endoftext|>'),
+  'qwen2.5': _of_turns(QWEN25, _KEPT, document_end='<|endoftext|>', fixed=QWEN25.default_system or ''),
+  'qwen3': _of_turns(QWEN3, _KEPT, document_end='<|endoftext|>', fixed=''.join(NO_THOUGHT)),
   'olmo': _of_turns(OLMO, _KEPT),
-  'mistral-v3': _of_turns(MISTRAL_V3, 'none is added; blanks at the end of an answer are removed'),
-  'tekken': _of_turns(MISTRAL_V3, 'none is added; blanks at the end of an answer are removed'),
+  'mistral-v3': _of_turns(MISTRAL_V3, _REMOVED),
+  'tekken': _of_turns(MISTRAL_V3, _REMOVED),
 }  # fmt: skip

@@ -5,6 +5,7 @@ pieces, never a control token. BOS and EOS are placed by id, by those who know w
 """
 
 import abc
+import functools
 import hashlib
 import json
 import os
@@ -22,6 +23,8 @@ SENTENCEPIECE_FILE = 'tokenizer.model'
 TOKENIZERS_FILE = 'tokenizer.json'
 # What transformers keeps beside a tokenizer.json; the first that names a token wins.
 SPECIAL_TOKEN_FILES = ('tokenizer_config.json', 'special_tokens_map.json')
+# Beside either kind: the model's own chat template (own_template.py). Copied along, and no part of the identity.
+OWN_TEMPLATE_FILES = ('chat_template.jinja', 'tokenizer_config.json')
 
 
 class Tokenizer(abc.ABC):
@@ -59,6 +62,9 @@ class Tokenizer(abc.ABC):
     folder.mkdir(parents=True, exist_ok=True)
     for name, file in zip(self._names(), self.files):
       shutil.copyfile(file, folder / name)
+    for file in map(self.files[0].with_name, OWN_TEMPLATE_FILES):
+      if file.is_file() and file not in self.files:
+        shutil.copyfile(file, folder / file.name)
 
   @property
   def identity(self) -> dict[str, str | int]:
@@ -82,6 +88,11 @@ class Tokenizer(abc.ABC):
   @abc.abstractmethod
   def decode(self, ids: Sequence[int]) -> str:
     """Decodes `ids`; control tokens leave no trace."""
+
+  @property
+  @abc.abstractmethod
+  def control_tokens(self) -> dict[str, int]:
+    """The ids of all control tokens, by their names; what `decode` leaves out."""
 
   @abc.abstractmethod
   def control(self, name: str) -> int | None:
@@ -117,6 +128,10 @@ class SentencePiece(Tokenizer):
 
   def decode(self, ids):
     return self._model.decode([int(i) for i in ids])
+
+  @functools.cached_property
+  def control_tokens(self):
+    return {self.piece(i): i for i in range(self.vocab_size) if self._model.is_control(i)}
 
   def control(self, name):
     token_id = self._model.piece_to_id(name)
@@ -163,6 +178,10 @@ class HuggingFace(Tokenizer):
 
   def decode(self, ids):
     return self._model.decode([int(i) for i in ids], skip_special_tokens=True)
+
+  @functools.cached_property
+  def control_tokens(self):
+    return {token.content: i for i, token in self._model.get_added_tokens_decoder().items() if token.special}
 
   def control(self, name):
     return self._model.token_to_id(name)

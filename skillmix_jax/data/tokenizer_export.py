@@ -26,7 +26,7 @@ BREAK = '\ue5a3\ue5a4\ue5a5'
 CUT = '\ue5a6\ue5a7\ue5a8'
 # A loop, since some tokenizers have more control tokens than Jinja has room for in one expression.
 PLAIN = (
-  '{%- macro plain(text) %}{%- set now = namespace(text=text) %}{%- for token, broken in @BREAKS %}'
+  '{%- macro plain(text) %}{%- set now = namespace(text=text) %}{%- for token, broken in @BREAKS if token in text %}'
   '{%- set now.text = now.text | replace(token, broken) %}{%- endfor %}{{- now.text }}{%- endmacro %}'
 )
 CONFIG_FILE = 'tokenizer_config.json'

@@ -34,6 +34,7 @@ class Turns(NamedTuple):
     after: between an answer and the next user text; not after the last answer.
     strips: texts are stripped.
     strips_blanks: answers lose the blanks at their ends.
+    default_system: the system text of a dialog that has none; None: it goes without.
   """
 
   bos: bool
@@ -43,6 +44,7 @@ class Turns(NamedTuple):
   after: Pieces = ()
   strips: bool = False
   strips_blanks: bool = False
+  default_system: str | None = None
 
   def fits(self, tokenizer: Tokenizer) -> bool:
     """Whether the tokenizer has all control tokens."""
@@ -59,6 +61,8 @@ class Turns(NamedTuple):
     pieces: list[str] = []
     start = [tokenizer.bos_id] if self.bos else []
     system = None
+    if self.system and self.default_system is not None and messages[0]['role'] != 'system':
+      pieces += _fill(self.system, self.default_system)
     for message in messages:
       text = message['content'].strip() if self.strips else message['content']
       if message['role'] == 'system':
@@ -101,6 +105,7 @@ class Turns(NamedTuple):
     end = json.dumps(str(self.end)) if self.end else 'eos_token'
     user = [f'({"bos_token" if self.bos else repr("")} if loop.first else {_jinja(self.after, repr("")) or repr("")})']
     user += [f"({system} if loop.first and system is not none else '')", _jinja(self.user, text)]
+    default = 'none' if self.default_system is None else json.dumps(self.default_system)
     merged = ''
     if self.system is None:
       merged = (
@@ -110,7 +115,7 @@ class Turns(NamedTuple):
       )
     return f"""\
 @PLAIN
-{{%- set system = messages[0]['content'] if messages[0]['role'] == 'system' else none %}}
+{{%- set system = messages[0]['content'] if messages[0]['role'] == 'system' else {default} %}}
 {{%- set turns = messages[1:] if messages[0]['role'] == 'system' else messages %}}
 {{%- for message in turns %}}
 {{%- set text = message['content'] %}}
@@ -151,20 +156,29 @@ def header(role: str) -> Pieces:
   return (Control('<|start_header_id|>'), role, Control('<|end_header_id|>'))
 
 
-# As `ChatFormat` of github.com/meta-llama/llama3; 3.1 and later put dates into a system text, which is left out here.
+# As `ChatFormat` of github.com/meta-llama/llama3.
 LLAMA3 = Turns(
   bos=True,
   system=(*header('system'), '\n\n{}', Control('<|eot_id|>')),
   user=(*header('user'), '\n\n{}', Control('<|eot_id|>'), *header('assistant'), '\n\n'),
   end='<|eot_id|>', strips=True,
 )  # fmt: skip
-# As the tokenizer_config.json of Qwen2.5-*-Instruct and Qwen3-*-Instruct-2507, without Qwen 2.5's own system text.
+# As the tokenizer_config.json of Llama 3.1 to 3.3, with the date that these write where they are not told the day.
+LLAMA31_DATES = 'Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n'
+LLAMA31 = LLAMA3._replace(
+  system=(*header('system'), f'\n\n{LLAMA31_DATES}{{}}', Control('<|eot_id|>')), default_system=''
+)
+# As the tokenizer_config.json of Qwen3-*-Instruct-2507, and of Qwen2.5-*-Instruct where a dialog has a system text.
 CHATML = Turns(
   bos=False,
   system=(Control('<|im_start|>'), 'system\n{}', Control('<|im_end|>'), '\n'),
   user=(Control('<|im_start|>'), 'user\n{}', Control('<|im_end|>'), '\n', Control('<|im_start|>'), 'assistant\n'),
   end='<|im_end|>', after=('\n',),
 )  # fmt: skip
+QWEN25 = CHATML._replace(default_system='You are Qwen, created by Alibaba Cloud. You are a helpful assistant.')
+# As Qwen 3 that can think and is told not to; its own template takes the empty block out of earlier answers again.
+NO_THOUGHT = (Control('<think>'), '\n\n', Control('</think>'), '\n\n')
+QWEN3 = CHATML._replace(user=(*CHATML.user, *NO_THOUGHT))
 # As the tokenizer_config.json of OLMo-2-*-Instruct: the names of roles are ordinary text.
 OLMO = Turns(bos=True, system=('<|system|>\n{}\n',), user=('<|user|>\n{}\n<|assistant|>\n',), end=None, after=('\n',))
 # As mistral-common's InstructTokenizerV3, with its sentencepiece and its tekken tokenizers.

@@ -12,8 +12,8 @@ class Family(NamedTuple):
 
   Attributes:
     classes: what the names of its classes in transformers start with: LlamaConfig, LlamaForCausalLM.
-    templates: chat templates of its instruct models, of data/templates.py; the first whose control tokens a tokenizer
-      has is the model's.
+    templates: chat templates of its instruct models, of data/templates.py. Of those whose control tokens a tokenizer
+      has, the model's is the one that is the tokenizer's own, else the first.
     has_window: whether its config.json has a sliding window.
     norms: where attention and MLP have a norm: 'before' each, or 'after', before the sum with the residual stream.
     qk_norm: what of queries and keys is normed before the rotary embedding: each 'head', or the 'whole' width.
@@ -33,5 +33,5 @@ FAMILIES = {
   'mistral': Family('Mistral', ('mistral-v3', 'mistral'), has_window=True),
   'olmo2': Family('Olmo2', ('olmo',), has_window=False, norms='after', qk_norm='whole'),
   'qwen2': Family('Qwen2', ('chatml',), has_window=True, qkv_bias=True),
-  'qwen3': Family('Qwen3', ('chatml',), has_window=True, qk_norm='head'),
+  'qwen3': Family('Qwen3', ('chatml', 'qwen3'), has_window=True, qk_norm='head'),
 }

@@ -46,8 +46,10 @@ def mistral_folder(folder: pathlib.Path) -> pathlib.Path:
   return folder
 
 
-def bpe_folder(folder: pathlib.Path, specials=('<s>', '</s>'), config: dict | None = None) -> pathlib.Path:
-  """A tiny byte-level BPE tokenizer.json, trained on the spot."""
+def bpe_folder(
+  folder: pathlib.Path, specials=('<s>', '</s>'), config: dict | None = None, plain: tuple[str, ...] = ()
+) -> pathlib.Path:
+  """A tiny byte-level BPE tokenizer.json, trained on the spot; `plain`: added tokens that are no control tokens."""
   folder.mkdir(parents=True, exist_ok=True)
   bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
   bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -57,6 +59,7 @@ def bpe_folder(folder: pathlib.Path, specials=('<s>', '</s>'), config: dict | No
     vocab_size=400, special_tokens=list(specials), initial_alphabet=alphabet, show_progress=False
   )
   bpe.train_from_iterator([' '.join(FRAGMENTS)] * 3, trainer)
+  bpe.add_tokens([tokenizers.AddedToken(token, normalized=False) for token in plain])
   bpe.save(str(folder / 'tokenizer.json'))
   if config is not None:
     (folder / 'tokenizer_config.json').write_text(json.dumps(config))
