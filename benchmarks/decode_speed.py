@@ -3,7 +3,6 @@
 Float32, greedy, the same shapes, the same threads, taken in turns.
 """
 
-import os
 import statistics
 import time
 
@@ -11,7 +10,7 @@ import decode_cost
 import jax
 import numpy as np
 import torch
-import transformers
+from shapes import LLAMA, SHAPES, their_model
 
 from skillmix_jax.decode import Sampler
 from skillmix_jax.mesh import make_mesh
@@ -19,23 +18,19 @@ from skillmix_jax.models import decoder
 from skillmix_jax.models.config import Config
 
 PROMPT, NEW = 64, 65
-SIZES = Config(
-  'llama', vocab_size=32_000, max_positions=4096, dim=512, num_layers=6, num_heads=8, num_kv_heads=8, head_dim=64,
-  ffn_dim=1408, dtype='float32',
-)  # fmt: skip
 
 
-def make_prompts(rows: int) -> np.ndarray:
+def make_prompts(cfg: Config, rows: int) -> np.ndarray:
   """Random tokens [rows, PROMPT]."""
-  return np.random.default_rng(0).integers(0, SIZES.vocab_size, (rows, PROMPT))
+  return np.random.default_rng(0).integers(0, cfg.vocab_size, (rows, PROMPT))
 
 
-def our_sampler() -> Sampler:
+def our_sampler(cfg: Config) -> Sampler:
   """Random weights; no token ends an answer."""
   mesh = make_mesh(1, 1, 1)
   with jax.set_mesh(mesh):
-    params = decoder.init(SIZES, 0)
-  return Sampler(params, SIZES, mesh, eos_id=-1)
+    params = decoder.init(cfg, 0)
+  return Sampler(params, cfg, mesh, eos_id=-1)
 
 
 def our_seconds(sampler: Sampler, prompts: np.ndarray, new: int = NEW) -> float:
@@ -50,17 +45,6 @@ def our_seconds(sampler: Sampler, prompts: np.ndarray, new: int = NEW) -> float:
   return seconds
 
 
-def their_model() -> transformers.PreTrainedModel:
-  """The same shapes in transformers, with torch's fused attention."""
-  torch.set_num_threads(os.cpu_count())
-  config = transformers.LlamaConfig(
-    vocab_size=SIZES.vocab_size, hidden_size=SIZES.dim, intermediate_size=SIZES.ffn_dim,
-    num_hidden_layers=SIZES.num_layers, num_attention_heads=SIZES.num_heads, attn_implementation='sdpa',
-    max_position_embeddings=SIZES.max_positions, bos_token_id=None, eos_token_id=None,
-  )  # fmt: skip
-  return transformers.LlamaForCausalLM(config).float().eval()
-
-
 def their_seconds(model, prompts: np.ndarray) -> float:
   """Seconds for all answers, as one batch."""
   ids = torch.from_numpy(prompts)
@@ -71,12 +55,12 @@ def their_seconds(model, prompts: np.ndarray) -> float:
   return time.perf_counter() - start
 
 
-def measure(batches: tuple[int, ...] = (8, 32), rounds: int = 3) -> list[dict]:
+def measure(cfg: Config, batches: tuple[int, ...] = (8, 32), rounds: int = 3) -> list[dict]:
   """For each batch size the median tokens/s of both and the median ratio of the pairs."""
-  sampler, model = our_sampler(), their_model()
+  sampler, model = our_sampler(cfg), their_model(cfg).eval()
   results = []
   for rows in batches:
-    prompts = make_prompts(rows)
+    prompts = make_prompts(cfg, rows)
     our_seconds(sampler, prompts)  # compiles
     pairs = [(our_seconds(sampler, prompts), their_seconds(model, prompts)) for _ in range(rounds)]
     ours, theirs = (rows * NEW / statistics.median(seconds) for seconds in zip(*pairs))
@@ -87,10 +71,11 @@ def measure(batches: tuple[int, ...] = (8, 32), rounds: int = 3) -> list[dict]:
 
 def cost_of_length(lengths: tuple[int, ...] = (256, 512, 1024, 2048), rows: int = 8) -> dict[int, float]:
   """Measures milliseconds for one more token of all rows, after prompts of these lengths."""
-  sampler = our_sampler()
-  return {length: decode_cost.milliseconds(sampler, SIZES, rows, length) for length in lengths}
+  sampler = our_sampler(LLAMA)
+  return {length: decode_cost.milliseconds(sampler, LLAMA, rows, length) for length in lengths}
 
 
 if __name__ == '__main__':
-  print(measure())
+  for name, cfg in SHAPES.items():
+    print(name, measure(cfg))
   print(cost_of_length())

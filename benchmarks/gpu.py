@@ -73,7 +73,7 @@ def make_step(cfg: Config):
   """(state, step) from random weights."""
   tx = Optimizer().transform(1000)
   params = decoder.init(cfg, 0)
-  step = partial(train_step, tx=tx, loss=Loss(), accumulation=1, packed=False)
+  step = partial(train_step, tx=tx, loss=Loss(chunks=8), accumulation=1, packed=False)
   return State(params, jax.jit(tx.init)(params)), jax.jit(step, donate_argnums=0)
 
 

@@ -1,6 +1,5 @@
 """Training tokens/s against transformers + torch: the same shapes, float32, the same threads, taken in turns."""
 
-import os
 import statistics
 import time
 from functools import partial
@@ -8,7 +7,7 @@ from functools import partial
 import jax
 import numpy as np
 import torch
-import transformers
+from shapes import SHAPES, their_model
 
 from skillmix_jax.loss import Loss
 from skillmix_jax.mesh import make_mesh, place_batch
@@ -18,16 +17,12 @@ from skillmix_jax.optimizer import Optimizer
 from skillmix_jax.step import State, train_step
 
 B, T = 4, 512
-SIZES = Config(
-  'llama', vocab_size=32_000, max_positions=T, dim=512, num_layers=6, num_heads=8, num_kv_heads=8, head_dim=64,
-  ffn_dim=1408, dtype='float32', remat='save_qkv_context',
-)  # fmt: skip
 
 
-def make_batch() -> dict[str, np.ndarray]:
+def make_batch(cfg: Config) -> dict[str, np.ndarray]:
   """Random tokens; 40 % of the targets are trained, as in a dialog."""
   rng = np.random.default_rng(0)
-  tokens = rng.integers(0, SIZES.vocab_size, (B, T)).astype(np.int32)
+  tokens = rng.integers(0, cfg.vocab_size, (B, T)).astype(np.int32)
   return {
     'tokens': tokens,
     'targets': np.roll(tokens, -1, axis=1),
@@ -38,12 +33,12 @@ def make_batch() -> dict[str, np.ndarray]:
   }
 
 
-def jax_step(batch):
+def jax_step(cfg: Config, batch):
   """A function that makes one step of ours and waits for it; returns the loss."""
   mesh = make_mesh(1, 1, 1)
   with jax.set_mesh(mesh):
     tx = Optimizer().transform(1000)
-    params = decoder.init(SIZES, 0)
+    params = decoder.init(cfg, 0)
     state = State(params, jax.jit(tx.init)(params))
     step = partial(train_step, tx=tx, loss=Loss(chunks=1), accumulation=1, packed=False)
     step = jax.jit(step, donate_argnums=0)
@@ -58,23 +53,17 @@ def jax_step(batch):
   return run
 
 
-def torch_step(batch):
+def torch_step(cfg: Config, batch):
   """The same step in torch: fused attention and Adam, loss on the trained positions only."""
-  torch.set_num_threads(os.cpu_count())
-  config = transformers.LlamaConfig(
-    vocab_size=SIZES.vocab_size, hidden_size=SIZES.dim, intermediate_size=SIZES.ffn_dim,
-    num_hidden_layers=SIZES.num_layers, num_attention_heads=SIZES.num_heads, max_position_embeddings=T,
-    attn_implementation='sdpa', use_cache=False,
-  )  # fmt: skip
-  model = transformers.LlamaForCausalLM(config).float().train()
+  model = their_model(cfg).train()
   adam = torch.optim.Adam(model.parameters(), lr=2e-5, fused=True)
   tokens = torch.from_numpy(batch['tokens']).long()
   labels = torch.where(torch.from_numpy(batch['weights']) > 0, torch.from_numpy(batch['targets']).long(), -100)
 
   def run():
     adam.zero_grad(set_to_none=True)
-    logits = model(tokens).logits
-    loss = torch.nn.functional.cross_entropy(logits.view(-1, SIZES.vocab_size), labels.view(-1))
+    logits = model(tokens, use_cache=False).logits
+    loss = torch.nn.functional.cross_entropy(logits.view(-1, cfg.vocab_size), labels.view(-1))
     loss.backward()
     adam.step()
     return loss.item()
@@ -82,10 +71,10 @@ def torch_step(batch):
   return run
 
 
-def measure(rounds: int = 7) -> dict[str, float]:
+def measure(cfg: Config, rounds: int = 7) -> dict[str, float]:
   """Median tokens/s of both, taken in turns, and the median ratio of the pairs."""
-  batch = make_batch()
-  steps = {'ours': jax_step(batch), 'torch': torch_step(batch)}
+  batch = make_batch(cfg)
+  steps = {'ours': jax_step(cfg, batch), 'torch': torch_step(cfg, batch)}
   for run in steps.values():
     run(), run()  # compile, warm up
   seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -100,4 +89,5 @@ def measure(rounds: int = 7) -> dict[str, float]:
 
 
 if __name__ == '__main__':
-  print(measure())
+  for name, cfg in SHAPES.items():
+    print(name, measure(cfg))

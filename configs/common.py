@@ -1,14 +1,16 @@
 """The paper's recipe (appendix C.2), and what the paper leaves open: every number that is ours says so."""
 
+import dataclasses
 import shlex
 from collections.abc import Collection
 
 from ml_collections import ConfigDict, config_dict
 
 from skillmix_jax.errors import InputError
+from skillmix_jax.models.config import PRESETS
 
-# The argument of llama13b.py and mistral7b.py, and the files of dialogs (data/NAME.jsonl) in its training data: C.2;
-# 8,000 dialogs: D.2; k = 4: E.2.
+# The argument of the configs that fine-tune by the paper's recipe, and the files of dialogs (data/NAME.jsonl) in its
+# training data: C.2; 8,000 dialogs: D.2; k = 4: E.2.
 TRAINING = {
   'D1': ('D1',),
   'D12': ('D1', 'D2'),
@@ -31,7 +33,7 @@ def shell(*arguments: str) -> str:
 
 
 def paper_way(c: ConfigDict, argument: str, repository: str, template: str):
-  """Sets the commands that make the weights and the data of one of the paper's models; CODE and CRAWL are yours."""
+  """Sets the commands that make the weights and the data of a model, the paper's way; CODE and CRAWL are yours."""
   check_argument(argument, TRAINING)
   c.made_by.weights = shell('skillmix_jax.convert', f'--from_hf={repository}', f'--checkpoint={c.model.init_from}')
   c.made_by.data = shell(
@@ -43,6 +45,20 @@ def paper_way(c: ConfigDict, argument: str, repository: str, template: str):
     'python -m evals.paper --table=1 says how the dialogs are made; CODE and CRAWL are source files and Common Crawl '
     'pages of yours, and --text=FILE.jsonl does as well'
   )
+
+
+def student(data: str, preset: str, repository: str, template: str) -> ConfigDict:
+  """A student that the paper does not have, by the paper's recipe: the shape is a preset of models/config.py."""
+  c = get_config()
+  name = repository.split('/')[1].lower()
+  c.data.path = f'data/{name}-{data}'
+  c.model.init_from = f'checkpoints/{name}'
+  paper_way(c, data, repository, template)
+  shape = dataclasses.asdict(PRESETS[preset])
+  for key in ('max_positions', 'dtype', 'remat', 'attention'):  # left to the weights, and how it is computed
+    del shape[key]
+  c.model.update({key: value for key, value in shape.items() if value is not None})
+  return c
 
 
 def get_config() -> ConfigDict:
@@ -71,7 +87,7 @@ def get_config() -> ConfigDict:
   c.loss = ConfigDict()
   c.loss.kind = 'two_term'  # "similarly to the loss design of RLHF": C.2; or per_token
   c.loss.text_weight = 1.0  # ours
-  c.loss.chunks = 8  # of a row, so that logits never exist for all positions at once
+  c.loss.chunks = config_dict.placeholder(int)  # of a row; None: with which the logits of a device stay below 1 GB
 
   c.optimizer = ConfigDict()
   c.optimizer.name = 'adam'  # C.2; or muon

@@ -17,6 +17,7 @@ def get_config(data: str = 'D123'):
   c.data.path = f'data/llama2-{data}'
   c.model.init_from = 'checkpoints/llama2-13b-chat'
   common.paper_way(c, data, repository='meta-llama/Llama-2-13b-chat-hf', template='llama2')
+  c.loss.chunks = 8
   c.model.model_type = 'llama'
   c.model.dim, c.model.num_layers, c.model.ffn_dim = 5120, 40, 13824
   c.model.num_heads, c.model.num_kv_heads, c.model.head_dim = 40, 40, 128

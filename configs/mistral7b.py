@@ -18,6 +18,7 @@ def get_config(data: str = 'D123'):
   c.data.path = f'data/mistral-{data}'
   c.model.init_from = 'checkpoints/mistral-7b-instruct-v0.2'
   common.paper_way(c, data, repository='mistralai/Mistral-7B-Instruct-v0.2', template='mistral')
+  c.loss.chunks = 8
   c.model.model_type = 'mistral'
   c.model.dim, c.model.num_layers, c.model.ffn_dim = 4096, 32, 14336
   c.model.num_heads, c.model.num_kv_heads, c.model.head_dim = 32, 8, 128

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import merge_rows, spec, split_rows
 
+LOGITS_BYTES = 10**9  # of a device at one time, where no number of chunks is given
+
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
@@ -23,12 +25,12 @@ class Loss:
       (N_dialog + N_text); S sums the cross entropy over the N trained tokens of the whole global batch. Two terms
       with a weight follow the paper's "similarly to the loss design of RLHF" (appendix C.2); the weight 1.0 is ours.
     text_weight: the weight of the second term.
-    chunks: pieces of a row whose logits exist at one time; must divide the row length.
+    chunks: pieces of a row, of which one has logits at a time; must divide the row length. None: see fitting_chunks.
   """
 
   kind: str = 'two_term'
   text_weight: float = 1.0
-  chunks: int = 8
+  chunks: int | None = None
 
   def __post_init__(self):
     if self.kind not in ('two_term', 'per_token'):
@@ -37,13 +39,25 @@ class Loss:
       raise InputError(f'loss.text_weight={self.text_weight} must not be negative')
     if self.kind == 'per_token' and self.text_weight != 1.0:
       raise InputError(f'loss.text_weight={self.text_weight} has no meaning with loss.kind=per_token: leave it at 1.0')
-    if self.chunks < 1:
+    if self.chunks is not None and self.chunks < 1:
       raise InputError(f'loss.chunks={self.chunks} must be at least 1')
 
   def check_length(self, length: int):
     """Raises InputError where rows of `length` tokens cannot be cut into the chunks."""
-    if length % self.chunks:
+    if self.chunks is not None and length % self.chunks:
       raise InputError(f'loss.chunks={self.chunks} must divide the row length of the data, {length}')
+
+
+def fitting_chunks(rows: int, length: int, vocab_size: int) -> int:
+  """Counts the pieces that rows are cut into so that their logits, in float32, take less than 1 GB at a time.
+
+  Args:
+    rows, vocab_size: what of them one device has.
+    length: tokens of a row, which the pieces divide.
+  """
+  logits = 4 * rows * length * vocab_size
+  divisors = (pieces for pieces in range(1, length + 1) if length % pieces == 0)
+  return next((pieces for pieces in divisors if logits < pieces * LOGITS_BYTES), length)
 
 
 def counts(weights_BT, is_text_B):
@@ -66,7 +80,7 @@ def scale_weights(loss: Loss, weights_BT, is_text_B):
   return weights_BT * factor_B[:, None]
 
 
-def token_losses(hidden_MD, head: Callable, targets_BT, chunks: int):
+def token_losses(hidden_MD, head: Callable, targets_BT, chunks: int | None):
   """Cross entropy of every token, float32 [B, T]; logits exist for one chunk of every row at a time.
 
   With one chunk the logits are kept for the backward pass; with more they are computed again, which saves
@@ -76,11 +90,14 @@ def token_losses(hidden_MD, head: Callable, targets_BT, chunks: int):
     hidden_MD: in the compute dtype.
     head: gives the output matrix [D, V] in a dtype, whole on every device but for a split vocabulary.
     targets_BT: int32 ids.
-    chunks: pieces of a row.
+    chunks: pieces of a row; None: see fitting_chunks.
   """
   B, T = targets_BT.shape
   # Two views of the same weights: one is multiplied, the gradients of all chunks are added up in the other.
   head_DV, head32_DV = jax.lax.stop_gradient(head(hidden_MD.dtype)), head(jnp.float32)
+  if chunks is None:
+    sizes = jax.sharding.get_abstract_mesh().shape
+    chunks = fitting_chunks(B // (sizes['data'] * sizes['fsdp']), T, head_DV.shape[1] // sizes['tensor'])
 
   def losses(hidden_MD, targets_M):
     return _cross_entropy(_logits(hidden_MD, head_DV, head32_DV), targets_M)

@@ -29,7 +29,7 @@ from skillmix_jax import command
 from skillmix_jax.data.records import open_data
 from skillmix_jax.errors import InputError
 from skillmix_jax.experiment import check_numbers, of_weights, rows_of_step
-from skillmix_jax.loss import Loss
+from skillmix_jax.loss import Loss, fitting_chunks
 from skillmix_jax.memory import MEMORY_FRACTION
 from skillmix_jax.mesh import AXES, mesh_sizes
 from skillmix_jax.models import attention
@@ -88,6 +88,7 @@ def read_run(config: ConfigDict, target: Target) -> tuple[Run, list[str]]:
     data = open_data(config.data.path)
     length, vocab_size = data.length, data.vocab_size
   else:
+    vocab_size = model['vocab_size'] or vocab_size
     notes.append(f'{config.data.path or "data.path"} is not here: {vocab_size:,} tokens and rows of {length:,} assumed')
   platform = 'gpu' if target.platform == 'cuda' else target.platform
   model['attention'], note = attention.choose(model['attention'], platform, length, model['dtype'])
@@ -105,7 +106,9 @@ def read_run(config: ConfigDict, target: Target) -> tuple[Run, list[str]]:
   if config.data.packing:
     notes.append(f'data.packing needs fewer than these {rows} rows, how many is in the data')
   moments = 6 if optimizer.mu_dtype == 'bfloat16' else 8
-  return Run(cfg, rows, length, config.accumulation, loss.chunks, moments, data_axis, fsdp, tensor), notes
+  on_device = rows // (data_axis * fsdp * config.accumulation)
+  chunks = loss.chunks or fitting_chunks(on_device, length, cfg.vocab_size // tensor)
+  return Run(cfg, rows, length, config.accumulation, chunks, moments, data_axis, fsdp, tensor), notes
 
 
 def make_plan(config: ConfigDict, target: Target) -> Plan:

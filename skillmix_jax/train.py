@@ -43,7 +43,7 @@ from skillmix_jax.lock import hold_together
 from skillmix_jax.loss import Loss
 from skillmix_jax.mesh import explain_lost_process, initialize_distributed, make_mesh, place_batch
 from skillmix_jax.metrics import Report, Throughput, Writer
-from skillmix_jax.models import decoder
+from skillmix_jax.models import attention, decoder
 from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer
 from skillmix_jax.pretrained import open_source
@@ -87,6 +87,7 @@ def train(config: ConfigDict, folder: Path) -> int:
   mesh = make_mesh(**config.mesh)
   cfg = model_config(config, data, folder)
   cfg.check_mesh(mesh.shape['fsdp'], mesh.shape['tensor'])
+  attention.check_window(cfg.attention, cfg.window, data.length, config.data.packing)
   mixture = make_mixture(config, data, mesh)
   resolved = resolve(config, cfg, data, folder)
   try:

@@ -183,6 +183,27 @@ def test_chunked_attention_equals_jax_nn(window, segmented):
   np.testing.assert_allclose(ours, expected, atol=2e-6)
 
 
+@pytest.mark.parametrize(('window', 'given'), [(None, None), (33, None), (32, None), (31, (30, 0))])
+def test_a_window_that_hides_nothing_is_not_given_to_the_kernel(window, given, monkeypatch):
+  seen = {}
+  monkeypatch.setattr(jax.nn, 'dot_product_attention', lambda q, *_, **options: seen.update(options) or q)
+  q = jnp.zeros((2, 32, 4, 8))
+  with jax.set_mesh(make_mesh(1, 1, 1)):
+    jax.eval_shape(lambda q: attention.attend(q, q, q, None, window=window, implementation='cudnn'), q)
+  assert seen['local_window_size'] == given
+
+
+def test_an_older_cudnn_is_refused_where_it_cannot_hide_both(monkeypatch):
+  versions = SimpleNamespace(cudnn_get_version=lambda: 90_800)
+  monkeypatch.setattr(attention, 'cuda_versions', versions)
+  with pytest.raises(InputError, match=r'model\.window=31 is shorter than rows of 32, and cuDNN 9\.8\.0 has'):
+    attention.check_window('cudnn', 31, 32, packed=True)
+  for ours in (('cudnn', 31, 32, False), ('cudnn', 32, 32, True), ('cudnn', None, 32, True), ('xla', 31, 32, True)):
+    attention.check_window(*ours)
+  versions.cudnn_get_version = lambda: 91_002
+  attention.check_window('cudnn', 31, 32, packed=True)
+
+
 @pytest.mark.parametrize('name', FAMILIES)
 def test_every_family_has_as_many_weights_as_in_transformers(name):
   theirs = torch_model(FAMILIES[name][0], **FAMILIES[name][1])

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from helpers.jaxprs import equations
+from jax.sharding import NamedSharding
 
 from skillmix_jax.errors import InputError
-from skillmix_jax.loss import Loss, scale_weights, token_losses
-from skillmix_jax.mesh import make_mesh
+from skillmix_jax.loss import Loss, fitting_chunks, scale_weights, token_losses
+from skillmix_jax.mesh import make_mesh, spec
 
 B, T, D, V = 4, 12, 16, 40
 
@@ -87,3 +88,35 @@ def test_impossible_losses_are_named(settings, said):
 def test_chunks_that_do_not_divide_a_row_are_refused():
   with pytest.raises(InputError, match='must divide the row length of the data, 100'):
     Loss(chunks=8).check_length(100)
+
+
+@pytest.mark.parametrize(
+  ('rows', 'length', 'vocab_size', 'pieces'),
+  [(80, 1024, 152_064, 64), (20, 1024, 32_000, 4), (10, 1024, 32_000, 2), (1, 1024, 32_000, 1), (80, 192, 152_064, 12)],
+)
+def test_rows_are_cut_into_the_fewest_pieces_with_logits_below_1_gb(rows, length, vocab_size, pieces):
+  assert fitting_chunks(rows, length, vocab_size) == pieces
+  logits = lambda pieces: 4 * rows * length // pieces * vocab_size
+  divisors = [n for n in range(1, length + 1) if length % n == 0]
+  assert next(n for n in divisors if logits(n) < 1e9) == pieces
+
+
+def test_a_batch_too_wide_for_any_pieces_is_cut_into_single_tokens():
+  assert fitting_chunks(4096, 12, 152_064) == 12
+
+
+@pytest.mark.parametrize('mesh_shape', [(1, 1, 1), (2, 2, 2)])
+def test_the_logits_of_a_device_stay_below_1_gb_with_152k_tokens(mesh_shape):
+  mesh, vocab = make_mesh(*mesh_shape), 152_064
+  like = lambda shape, dtype, *names: jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec(*names)))
+  hidden, head = like((80 * 1024, D), 'bfloat16', 'batch', None), like((D, vocab), 'float32', None, 'vocab')
+  targets = like((80, 1024), 'int32', 'batch', None)
+  with jax.set_mesh(mesh):
+    total = lambda hidden, head, targets: token_losses(hidden, head.astype, targets, None).sum()
+    traced = jax.jit(jax.grad(total, argnums=(0, 1))).trace(hidden, head, targets)
+  sizes = [
+    4 * np.prod(x.aval.sharding.shard_shape(x.aval.shape))
+    for eqn in equations(traced.jaxpr.jaxpr) for x in eqn.outvars
+    if x.aval.shape[-1:] == (vocab,) and D not in x.aval.shape
+  ]  # fmt: skip
+  assert 5e8 < max(sizes) < 1e9

@@ -35,6 +35,11 @@ def test_the_recipe_is_that_of_appendix_c2(config):
   assert (optimizer.mu_dtype, config.model.dtype, config.data.packing) == ('float32', 'bfloat16', False)
 
 
+@pytest.mark.parametrize('config', [llama13b.get_config(), mistral7b.get_config()])
+def test_the_papers_models_keep_their_pieces_of_a_row(config):
+  assert config.loss.chunks == 8
+
+
 def test_whoever_builds_from_defaults_gets_the_same_recipe():
   config = common.get_config()
   assert Optimizer() == Optimizer(**config.optimizer)

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from configs import llama13b, mistral7b, tiny
 from skillmix_jax import plan
+from skillmix_jax.devices import GPUS
 from skillmix_jax.errors import InputError
 from skillmix_jax.planning import hardware
 from skillmix_jax.planning.estimate import memory, step_seconds
@@ -106,6 +107,9 @@ def test_step_time_brackets_the_published_mfu():
     ('4xH100', 4, 79, '1x1x4'),
     ('16xA100-80GB', 16, 79, '1x2x8'),
     ('1xH200', 1, 139, '1x1x1'),
+    ('1xA100-40GB', 1, 39, '1x1x1'),
+    ('1xL40S', 1, 44, '1x1x1'),
+    ('1xRTX4090', 1, 23, '1x1x1'),
     ('v5p-16', 8, 95, 'v5p:2x2x2'),  # two cores a chip
     ('v4-32', 16, 30, 'v4:2x2x4'),
     ('v5e-32', 32, 15, 'v5e:4x8'),
@@ -125,7 +129,7 @@ def test_an_unknown_target_lists_the_known_ones(name):
 
 
 def test_every_target_that_is_listed_can_be_parsed():
-  for first in ('1xH100', '1xH200', '1xA100-80GB', '1xA100-40GB', 'v4-8', 'v5p-8', 'v5e-4', 'v6e-4'):
+  for first in (*(f'1x{name}' for name in GPUS), 'v4-8', 'v5p-8', 'v5e-4', 'v6e-4'):
     larger = hardware.larger(parse_target(first))
     assert len(larger) >= 5
     assert [x.num_devices for x in larger] == sorted(x.num_devices for x in larger)

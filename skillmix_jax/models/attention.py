@@ -7,12 +7,14 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax._src.lib import cuda_versions
 from jax.ad_checkpoint import checkpoint_name
 
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import spec
 from skillmix_jax.models import splash
 
+CUDNN_WITH_BOTH = 91_002  # 9.10.2, the first cuDNN that takes a window together with a bias, which a mask becomes
 CHUNK = 128  # queries at a time; a chunk's keys end where the chunk ends, which skips most of what causality hides
 
 
@@ -46,6 +48,17 @@ def choose(asked: str, platform: str, length: int | None, dtype: str) -> tuple[s
   return asked, None
 
 
+def check_window(implementation: str, window: int | None, length: int, packed: bool):
+  """Raises InputError where this machine's cuDNN cannot hide what is before a window and other segments as well."""
+  version = cuda_versions.cudnn_get_version() if implementation == 'cudnn' and cuda_versions else CUDNN_WITH_BOTH
+  if packed and window is not None and window < length and version < CUDNN_WITH_BOTH:
+    number = f'{version // 10_000}.{version // 100 % 100}.{version % 100}'
+    raise InputError(
+      f'model.window={window} is shorter than rows of {length}, and cuDNN {number} has no window in packed rows: use '
+      '9.10.2 or later, or give --config.model.attention=xla or --config.data.packing=False'
+    )
+
+
 def attend(q_BTNH, k_BTKH, v_BTKH, segments_BT, *, window: int | None, implementation: str):
   """Attention output [B, T, N, H]; a token sees the tokens before it of its own segment, and itself.
 
@@ -56,6 +69,8 @@ def attend(q_BTNH, k_BTKH, v_BTKH, segments_BT, *, window: int | None, implement
     window: number of tokens seen, the token itself counted; None for all.
     implementation: 'xla', 'cudnn' or 'splash'.
   """
+  if window is not None and window >= q_BTNH.shape[1]:
+    window = None  # hides nothing
   kernel = {'xla': _xla, 'cudnn': _cudnn, 'splash': splash.attend}[implementation]
   # The fused kernels know nothing of explicit shardings, and no attention needs to talk to another device.
   local = jax.shard_map(partial(kernel, window=window), out_specs=spec('batch', None, 'heads', None), check_vma=False)

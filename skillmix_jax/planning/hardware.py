@@ -60,7 +60,8 @@ class Target:
     return self.network if self.platform == 'cuda' and num_devices > GPUS_PER_HOST else self.link
 
 
-_GPU_LINKS = {9: 360e9, 8: 230e9}  # NVLink, about 80 % of one direction, by major compute capability
+# About 80 % of one direction, by compute capability: NVLink; Ada has none and goes over PCIe 4.0 x16.
+_GPU_LINKS = {(9, 0): 360e9, (8, 0): 230e9, (8, 9): 25e9}
 _GPU_NETWORK = 40e9  # one 400 Gbit/s adapter a GPU
 
 # HBM in GiB that the TPU compiler leaves to a program, links (both directions of one axis of the torus), and shapes.
@@ -85,7 +86,7 @@ def parse_target(name: str) -> Target:
     one, count = GPUS[gpu[2]], int(gpu[1])
     if count <= GPUS_PER_HOST or count % GPUS_PER_HOST == 0:
       hosts = max(1, count // GPUS_PER_HOST)
-      link = _GPU_LINKS[one.chip.major]
+      link = _GPU_LINKS[one.chip.capability]
       return Target(name, 'cuda', one.kind, count, one.memory, link, _GPU_NETWORK, f'1x{hosts}x{count // hosts}')
   tpu = re.fullmatch(r'(v\w+)-(\d+)', name)
   if tpu and tpu[1] in _TPUS and int(tpu[2]) in _TPUS[tpu[1]][3]:
@@ -155,7 +156,7 @@ def _gpu_config(target: Target) -> str:
   was given, for an absent one 80 % of the device's.
   """
   gpu = next(gpu for gpu in GPUS.values() if gpu.kind == target.kind)
-  chip = gpu.chip
+  chip, (major, minor) = gpu.chip, gpu.chip.capability
   return f"""
 gpu_device_info {{
   threads_per_block_limit: 1024
@@ -163,9 +164,9 @@ gpu_device_info {{
   shared_memory_per_block: 49152
   shared_memory_per_core: {chip.shared_memory * 1024}
   shared_memory_per_block_optin: {(chip.shared_memory - 1) * 1024}
-  threads_per_core_limit: 2048
+  threads_per_core_limit: {chip.threads}
   core_count: {chip.num_multiprocessors}
-  fpus_per_core: {128 if chip.major == 9 else 64}
+  fpus_per_core: {chip.fpus}
   block_dim_limit_x: 2147483647
   block_dim_limit_y: 65535
   block_dim_limit_z: 65535
@@ -173,7 +174,7 @@ gpu_device_info {{
   l2_cache_size: {chip.l2 * 2**20}
   clock_rate_ghz: {chip.clock}
   device_memory_size: {target.budget * 100 // 80}
-  cuda_compute_capability {{ major: {chip.major} }}
+  cuda_compute_capability {{ major: {major} minor: {minor} }}
   registers_per_core_limit: 65536
   registers_per_block_limit: 65536
 }}

@@ -17,19 +17,31 @@ from skillmix_jax.loss import Loss, scale_weights, token_losses
 from skillmix_jax.mesh import make_mesh, place_batch
 from skillmix_jax.models import decoder, hf, tensor_files
 
-EVERY = pytest.mark.parametrize('name', FAMILIES)
+# Rows and answers below are longer than these windows.
+_QWEN = {'use_sliding_window': True, 'max_window_layers': 0, 'sliding_window': 9}
+KINDS = FAMILIES | {
+  'mistral, window': ('mistral', {'sliding_window': 9}),
+  'qwen 2.5, window': ('qwen2', _QWEN),
+  'qwen 3, window': ('qwen3', _QWEN),
+}
+EVERY = pytest.mark.parametrize('name', KINDS)
 
 
 def make(name: str, **overrides):
-  kind, own = FAMILIES[name]
-  return torch_model(kind, **own, **overrides)
+  kind, own = KINDS[name]
+  return torch_model(kind, **(own | overrides))
+
+
+def test_the_windows_are_those_of_both_sides():
+  for name in KINDS:
+    assert (our_config(make(name)).window == 9) == name.endswith('window')
 
 
 @EVERY
 @pytest.mark.parametrize('mesh_shape', [(1, 1, 1), (8, 1, 1), (2, 2, 2)])
 def test_loss_and_every_gradient_equal_transformers_and_torch(name, mesh_shape):
   sizes = {'num_key_value_heads': 2}  # two devices share them
-  theirs, batch = torch_model(FAMILIES[name][0], **(FAMILIES[name][1] | sizes)), make_batch()
+  theirs, batch = make(name, **sizes), make_batch()
   expected = torch_loss(theirs, batch)
   expected.backward()
   mesh, cfg = make_mesh(*mesh_shape), our_config(theirs)
@@ -88,7 +100,7 @@ def test_greedy_answers_equal_transformers_token_for_token(name):
 
 @EVERY
 def test_to_orbax_and_back_is_bit_equal(tmp_path, name):
-  theirs = torch_model(FAMILIES[name][0], **(FAMILIES[name][1] | {'num_key_value_heads': 2}))
+  theirs = make(name, num_key_value_heads=2)
   theirs.save_pretrained(tmp_path / 'in')
   params, cfg, mesh = load(tmp_path / 'in', (2, 2, 2))
   (tmp_path / 'out').mkdir()
