@@ -1,11 +1,14 @@
 """People against the grader: a sheet of texts to mark blind, and from the filled sheets the agreement.
 
   python -m evals.audit --run=RUN --out=sheet.csv                  # 100 texts, without what the grader said
-  python -m evals.audit --run=RUN --sheets=ann.csv,ben.csv         # kappa; also to RUN/audit.json, for the report
+  python -m evals.audit --run=RUN --sheets=ann.csv,ben.csv         # kappa, corrected marks; also to RUN/audit.json
 
 The texts are drawn evenly over settings, k, and whether the grader gave full marks; run `evals.report` first, which
 writes RUN/grades.jsonl. Give every person a copy of the same sheet, to fill in 1 (earned) or 0 for each criterion;
 'n/a' marks a text with fewer skills, and an empty cell is left out. The name of a file is the person's name.
+
+From the same sheets come corrected marks: the share of single texts to which people would give full marks, for the run
+and for each cell, with intervals that carry the noise of the sheets (docs/guides/evaluate.md says how).
 """
 
 from pathlib import Path
@@ -19,7 +22,9 @@ from rich.text import Text
 from evals.files import write_json
 from evals.questions import catalog
 from evals.results import people, sheets
+from evals.results.corrected import Corrections
 from evals.results.people import Audit, Kappa
+from evals.results.terminal import with_interval
 from evals.results.written import share
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
@@ -41,6 +46,26 @@ def show(audit: Audit, console: Console):
       table.add_row(f'  {criterion}', *_cells(pair.criteria[criterion]))
   console.print(table)
   console.print("Cohen's kappa; 95 %: bootstrap over texts; equal: share of the points")
+
+
+def show_corrections(found: Corrections, console: Console):
+  """Prints the grader's marks and the corrected ones."""
+  title = 'Ratio of Full Marks of single texts: as graded, and as people would give it'
+  table = Table(title=title, title_justify='left', box=box.SIMPLE_HEAD)
+  for name in ('', 'marked', 'as graded', 'Rogan-Gladen', 'prediction-powered'):
+    table.add_column(name, justify='right' if name == 'marked' else 'left', no_wrap=True)
+  for one in found.ratios:
+    name = f'{one.setting} k={one.k}' if one.k else 'the whole run'
+    numbers = [Text(with_interval(of)) for of in (one.graded, one.rogan_gladen, one.prediction_powered)]
+    table.add_row(Text(visible(name)), f'{sum(one.marked)}', *numbers)
+  console.print(table)
+  if found.sensitivity and found.specificity:
+    rates = f'{with_interval(found.sensitivity)}, specificity {with_interval(found.specificity)}'
+    console.print(Text(f'the grader: sensitivity {rates}'))
+  else:
+    console.print(f'no Rogan-Gladen: {found.reason}')
+  if short := [one for one in found.ratios if one.reason]:
+    console.print(f'{len(short)} without a prediction-powered number: too few texts marked ({short[0].reason})')
 
 
 def _cells(of: Kappa) -> tuple[str, ...]:
@@ -68,6 +93,8 @@ def main():
   if FLAGS.sheets:
     found = people.audit(run, [Path(path) for path in FLAGS.sheets], FLAGS.seed)
     show(found, Console())
+    if found.corrections:
+      show_corrections(found.corrections, Console())
     write_json(run / 'audit.json', found.to_json())
   elif FLAGS.out:
     texts = sheets.draw(sheets.read_grades(run), FLAGS.n, FLAGS.seed)

@@ -9,7 +9,7 @@ combinations. The p values are exact (McNemar for 0/1, sign flips for shares) an
 that are asked for, so ask for what you want to know. With --train_data, the files that a student was trained on, a
 verdict is refused when the only grader is of the family that wrote them. Runs of which more differs than the student
 (catalog, sampling, generations, votes, how they are counted, the grader) are not compared: the line says what differs
-and what to repeat.
+and what to repeat. Where several graders have marked both runs, there is a verdict only if all of them give it.
 
 --seeds and --against compare two recipes: models that were trained alike but for the seed. Each seed is one
 observation, the difference of its two models. Up to 20 seeds exact sign flips decide, Student's t beyond; both are
@@ -22,7 +22,7 @@ from pathlib import Path
 from absl import flags
 
 from evals.questions.settings import parse_ks
-from evals.results import comparable, contrasts, graded, over_seeds, terminal, training_data
+from evals.results import agreeing, comparable, contrasts, graded, over_seeds, terminal, training_data
 from evals.results.cells import METRICS
 from evals.results.contrasts import Contrast
 from evals.results.graded import GradedRun
@@ -97,16 +97,22 @@ def main():
     raise InputError('--runs=A,B needs at least two runs')
   ks = parse_ks(FLAGS.ks)
   paths = [Path(path) for path in (*FLAGS.runs, *FLAGS.seeds, *FLAGS.against)]
-  runs = [graded.load(path, name) for path, name in zip(paths, comparable.names(paths))]
+  by_path = [graded.load_all(path, name) for path, name in zip(paths, comparable.names(paths))]
   writers = training_data.read(FLAGS.train_data).families if FLAGS.train_data else frozenset()
+  runs = [run for of_path in by_path for run in of_path]
   refusal = contrasts.refusal(runs, writers)
   if over:
-    half = len(runs) // 2
-    by_seed = find_over_seeds(runs[:half], runs[half:], FLAGS.metric, FLAGS.settings, ks)
-    terminal.print_over_seeds(over_seeds.decide(by_seed, refusal), by_seed)
+    half = len(paths) // 2
+    by_grader = {
+      grader: find_over_seeds(of_all[:half], of_all[half:], FLAGS.metric, FLAGS.settings, ks)
+      for grader, of_all in agreeing.by_grader(by_path).items()
+    }
+    decided = {grader: over_seeds.decide(by_seed, refusal) for grader, by_seed in by_grader.items()}
+    for grader, found_over in agreeing.decide_over_seeds(decided).items():
+      terminal.print_over_seeds(found_over, by_grader[grader])
   else:
     found = find(runs, FLAGS.metric, FLAGS.settings, ks)
-    terminal.print_contrasts(contrasts.decide(found, refusal))
+    terminal.print_contrasts(agreeing.decide(found, runs, refusal))
     print(f'\n{contrasts.SCOPE}')
 
 

@@ -12,8 +12,8 @@ texts once more with one skill swapped for one that was never asked for: how oft
 false-positive rate that needs no labels. --answer=1 grades the students' first answers instead of the improved ones:
 `report` then shows what improving gained and lost. Every reply is on disk before it is parsed; the same command again
 asks only for what is missing. --batch=FOLDER writes batch files instead of asking, for half the price, and takes up
-their results. --grader has no default: without it the choices are listed with what they would cost. A run has one
-grader; for a second one copy the folder without replies/votes-*.
+their results. --grader has no default: without it the choices are listed with what they would cost. Another grader may
+mark the same run: its votes are kept apart, and `report` compares both. The run's own marks are those of the first.
 """
 
 import dataclasses
@@ -45,21 +45,28 @@ TEXTS = {1: 'first answer', 2: 'finished text'}
 LISTED = 5  # missing votes that are named one by one
 
 
-def check_same_grader(run: Run, grader: Grader):
-  """Raises InputError where the run holds votes of another grader."""
-  before = graded.find_grader(run)
-  if before is not None and before != grader:
-    copy = f'{run.path}-2'
-    if before.model == grader.model:
-      said, now = json.dumps(before.params), json.dumps(grader.params)
+def check_grader(run: Run, grader: Grader, answer: int = 2):
+  """Says which graders the run has besides.
+
+  Raises:
+    InputError: it holds votes of the same one that was asked otherwise; or first answers would be graded by one that
+      has not graded the improved ones, though others have.
+  """
+  before = graded.find_graders(run)
+  for other in before:
+    if other.model == grader.model and other != grader:
+      said, now, copy = json.dumps(other.params), json.dumps(grader.params), f'{run.path}-2'
       raise InputError(
-        f'{run.path} holds votes of {before.model} that was asked with {said}, not {now}: give the same '
+        f'{run.path} holds votes of {other.model} that was asked with {said}, not {now}: give the same '
         f'--grader_params, or grade a copy: cp -r {run.path} {copy} && rm {copy}/replies/votes-*'
       )
+  if answer == 1 and before and grader not in before:
     raise InputError(
-      f'{run.path} holds votes of {before.model}; a run has one grader. For {grader.model}: '
-      f'cp -r {run.path} {copy} && rm {copy}/replies/votes-* and grade {copy}'
+      f'{run.path} holds votes of {before[0].model}: first answers are compared with improved ones under one grader; '
+      f'give --grader={before[0].model}, or grade the improved ones with {grader.model} first'
     )
+  if others := [other.model for other in before if other != grader]:
+    print(f'{run.path} has votes of {", ".join(others)}; those of {grader.model} are kept apart')
 
 
 def grade(run: Run, endpoint: Endpoint, decoys: float, answer: int = 2, canary: Canary | None = None) -> int:
@@ -125,7 +132,7 @@ def main() -> int:
     run = dataclasses.replace(open_run(path), attempts=FLAGS.attempts)
     endpoint = students.open_grader(FLAGS.grader, run.catalog, access)
     grader = Grader(endpoint.model, endpoint.params)
-    check_same_grader(run, grader)
+    check_grader(run, grader, answer)
     total = estimate_grading(run, grader, FLAGS.decoys, answer)
     print(f'to grade: {total.describe(endpoint.prices, FLAGS.concurrency)}')
     if next(waves.texts(run, answer), None) is None:
@@ -137,7 +144,7 @@ def main() -> int:
   with hold(path):
     run = dataclasses.replace(open_run(path), attempts=FLAGS.attempts)
     endpoint = students.open_grader(FLAGS.grader, run.catalog, access)
-    check_same_grader(run, Grader(endpoint.model, endpoint.params))
+    check_grader(run, Grader(endpoint.model, endpoint.params), answer)
     canary = Canary(FLAGS.canary, path / 'replies') if students.is_hosted(endpoint) else None
     try:
       return SOME_FAILED if grade(run, endpoint, FLAGS.decoys, answer, canary) else 0

@@ -5,10 +5,12 @@
     python -m evals.report --runs=runs/base,runs/d123 --figure=fig2.svg
 
 Costs nothing and needs no network: grades.jsonl and metrics.json of each run are rebuilt from its ledger. Each number
-has its 95 % interval, each table its grader. --train_data, the dialogs that the students were trained on, prints the
-skill sets that they have seen apart from those that they have not, and refuses verdicts of a grader of the family that
-wrote them. --out writes one self-contained page with the samples, --figure figure 2 as a picture: Ratio of Full Marks
-against k on held-out skills (where no run has these, on others), the paper's lines beside ours.
+has its 95 % interval, each table its grader. Where several graders have marked a run, these files have the marks of the
+first; all of them are shown, a table compares them, and there is a verdict only if all of them give it. --train_data,
+the dialogs that the students were trained on, prints the skill sets that they have seen apart from those that they have
+not, and refuses verdicts of a grader of the family that wrote them. --out writes one self-contained page with the
+samples, --figure figure 2 as a picture: Ratio of Full Marks against k on held-out skills (where no run has these, on
+others), the paper's lines beside ours.
 """
 
 import dataclasses
@@ -25,7 +27,7 @@ from evals.questions import paper_tables
 from evals.replies import waves
 from evals.replies.run import Run, open_run
 from evals.replies.waves import Grader
-from evals.results import comparable, contrasts, graded, improving, terminal, training_data
+from evals.results import agreeing, comparable, contrasts, graded, grader_table, improving, terminal, training_data
 from evals.results.contrasts import Contrast
 from evals.results.graded import GRADES, GradedText
 from evals.results.people import Audit
@@ -41,9 +43,10 @@ FLAGS = flags.FLAGS
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-  """One run with everything that is told about it."""
+  """One run as one grader marked it, with everything that is told about it; all its graders share `folder`."""
 
   name: str
+  folder: str
   run: Run
   grader: Grader | None
   texts: list[GradedText]
@@ -52,18 +55,34 @@ class Report:
 
 def report_run(path: Path, data: TrainingData | None, name: str = '') -> Report:
   """Rebuilds grades.jsonl and metrics.json of one run; first_grades.jsonl where first answers were graded."""
-  run = open_run(path)
-  grader = graded.find_grader(run)
-  texts = list(graded.build(run, grader))
-  if not texts:
-    raise InputError(f'{path} has no finished text yet: run evals.sample first')
-  firsts = improving.first_answers(run, grader)
-  metrics = summarize(run, grader, texts, data, firsts)
-  for answer, rows in ((2, texts), (1, firsts)):
+  return report_graders(path, data, name)[0]
+
+
+def report_graders(path: Path, data: TrainingData | None, name: str = '') -> list[Report]:
+  """Does the same, and returns a report for each grader; the files have the marks of the first."""
+  run, name = open_run(path), name or path.name
+  # whoever marked first answers alone is looked at only where nobody marked improved ones
+  known = graded.find_graders(run, answers=(2,)) or graded.find_graders(run)[:1]
+  reports = []
+  voters: list[Grader | None] = [*known] or [None]
+  for grader in voters:
+    texts = list(graded.build(run, grader))
+    if not texts:
+      raise InputError(f'{path} has no finished text yet: run evals.sample first')
+    firsts = improving.first_answers(run, grader)
+    metrics = summarize(run, grader, texts, data, firsts, known)
+    called = graded.under(name, grader, len(known) > 1) if grader else name
+    reports.append(Report(called, name, run, grader, texts, metrics))
+    if len(reports) == 1:
+      written = ((2, texts), (1, firsts))
+  if len(known) > 1:
+    table = grader_table.compare(run, [(one.grader, one.texts) for one in reports if one.grader])
+    reports[0] = dataclasses.replace(reports[0], metrics=dataclasses.replace(reports[0].metrics, graders=table))
+  for answer, rows in written:
     if rows:
       write_jsonl(path / GRADES[answer], (text.to_json() for text in rows))
-  write_json(path / 'metrics.json', metrics.to_json())
-  return Report(name or path.name, run, grader, texts, metrics)
+  write_json(path / 'metrics.json', reports[0].metrics.to_json())
+  return reports
 
 
 def raw_replies(report: Report) -> Callable[[str, int], Exchange]:
@@ -83,9 +102,10 @@ def raw_replies(report: Report) -> Callable[[str, int], Exchange]:
 
 def find_contrasts(reports: Sequence[Report], data: TrainingData | None) -> tuple[list[Contrast], list[str]]:
   """(every run minus each before it that is comparable with it, in full marks; why the others are not)."""
-  runs = [graded.as_compared(one.run, one.grader, one.texts, one.name) for one in reports if one.grader]
+  runs = [graded.as_compared(one.run, one.grader, one.texts, one.name, one.folder) for one in reports if one.grader]
   found, refusals = contrasts.between(runs, 'ratio_of_full_marks')
-  return contrasts.decide(found, contrasts.refusal(runs, data.families if data else ())) if found else [], refusals
+  refusal = contrasts.refusal(runs, data.families if data else ())
+  return agreeing.decide(found, runs, refusal) if found else [], refusals
 
 
 def to_view(report: Report, found: Sequence[Contrast]) -> RunView:
@@ -132,9 +152,13 @@ def main():
   out = output_file('out', FLAGS.out, 'report.html') if FLAGS.out else None
   data = training_data.read(FLAGS.train_data) if FLAGS.train_data else None
   paths = [Path(path) for path in FLAGS.runs]
-  reports = [report_run(path, data, name) for path, name in zip(paths, comparable.names(paths))]
+  by_run = [report_graders(path, data, name) for path, name in zip(paths, comparable.names(paths))]
+  reports = [report for of_run in by_run for report in of_run]
   for report in reports:
     terminal.print_run(report.name, report.metrics, report.run.settings.paper_row)
+  for first, *_ in by_run:
+    if first.metrics.graders:
+      terminal.print_graders(first.folder, first.metrics.graders)
   found, refusals = find_contrasts(reports, data)
   decided = [one for one in found if one.verdict != 'undecided']
   terminal.print_contrasts(decided)
@@ -150,7 +174,7 @@ def main():
   if out is not None:
     from evals import page
 
-    files_of_people = (report.run.path / 'audit.json' for report in reports)
+    files_of_people = (of_run[0].run.path / 'audit.json' for of_run in by_run)
     audits = [Audit.from_json(json.loads(file.read_text())) for file in files_of_people if file.is_file()]
     html = page.render(views, paper_tables.results(), title='SKILL-MIX', audits=audits, refusals=refusals)
     write_text(out, html)

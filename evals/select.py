@@ -89,9 +89,12 @@ def full_marks(
   run: Run, ks: Sequence[int], settings: Sequence[str] = ()
 ) -> tuple[list[dict[str, Any]], Counter, Counter]:
   """Returns (dialogs, texts with marks per k, texts with full marks per k) in the order of the run; () takes all."""
-  grader = graded.find_grader(run, answers=(2,))
-  if grader is None:
+  found = graded.find_graders(run, answers=(2,))
+  if not found:
     raise InputError(f'{run.path} has no votes yet: run evals.grade first')
+  grader = found[0]
+  if len(found) > 1:
+    print(f'full marks by {grader.model}, the first of {len(found)} graders')
   dialogs: list[dict[str, Any]] = []
   num_graded, num_full = Counter[int](), Counter[int]()
   for text, grade in zip(waves.texts(run), graded.build(run, grader)):

@@ -14,6 +14,7 @@ import pytest
 from helpers import page_fixtures as fixtures
 from rich.console import Console
 
+from configs import eval_paper
 from evals import audit, page
 from evals.questions import catalog
 from evals.results import people, sheets, statistics
@@ -36,6 +37,8 @@ def run(tmp_path, graded):
   with (folder / 'grades.jsonl').open('w') as file:
     file.writelines(json.dumps(text.to_json()) + '\n' for text in graded)
   shutil.copytree(catalog.PAPER, folder / 'catalog')
+  config = {'settings': eval_paper.get_config().to_dict(), 'student': {}, 'catalog': {}}
+  (folder / 'config.json').write_text(json.dumps(config))
   return folder
 
 
@@ -270,6 +273,33 @@ def test_the_page_shows_what_the_audit_found(run, tmp_path):
   for criterion, of in found.pairs[0].criteria.items():  # a line each, also where a terminal has 80 columns
     [line] = [line for line in lines if line.split()[:1] == [criterion]]
     assert len(line) <= 80 and line.split()[-2:] == [str(of.n), share(of.agreement)]
+
+
+def test_the_page_and_the_terminal_show_corrected_marks_beside_the_raw_ones(run, tmp_path):
+  grades = sheets.read_grades(run)
+  path = _fill(tmp_path / 'ann.csv', _sheet(run, n=200), _like_the_grader(grades, wrong=0.02))
+  found = people.audit(run, [path], seed=0)
+  whole, *cells = found.corrections.ratios
+  assert whole.graded.mean == pytest.approx(sum(text.marks.full_marks for text in grades.values()) / len(grades))
+  assert {(one.setting, one.k) for one in cells} == {(text.setting, text.k) for text in grades.values()}
+  shown = page.render([fixtures.make_run('D(1)', num=2)], fixtures.results(), title='t', audits=[found])
+  body = fixtures.plain(shown)
+  for said in ('as graded', 'Rogan–Gladen', 'prediction-powered', 'too few marked', 'sensitivity'):
+    assert said in body
+  assert f'{share(whole.graded.mean)} [{share(whole.graded.ci95.low)}, {share(whole.graded.ci95.high)}]' in body
+  assert f'{share(whole.prediction_powered.mean)} [{share(whole.prediction_powered.ci95.low)}, ' in body
+  console = Console(record=True, width=80, file=io.StringIO())
+  audit.show_corrections(found.corrections, console)
+  lines = console.export_text().splitlines()
+  [line] = [line for line in lines if 'the whole run' in line]
+  assert len(line) <= 80 and line.count(share(whole.prediction_powered.mean) + ' [') == 2
+  assert any('too few texts marked' in line for line in lines) and any('sensitivity' in line for line in lines)
+  old = found.to_json()
+  del old['corrections']  # as earlier versions wrote it
+  read = people.Audit.from_json(json.loads(json.dumps(old)))
+  assert read.corrections is None and 'Rogan' not in page.render(
+    [fixtures.make_run('D(1)', num=2)], fixtures.results(), title='t', audits=[read]
+  )
 
 
 def _command(*arguments):

@@ -15,6 +15,7 @@ from evals.results.cells import Cell
 from evals.results.comparable import Conditions
 from evals.results.graded import GradedDecoy, GradedRun, GradedText
 from evals.results.summary import RunMetrics
+from evals.results.trust import Decoys
 from skillmix_jax.errors import InputError
 
 
@@ -91,10 +92,13 @@ def test_agreement_counts_unanimous_votes_by_criterion():
 def test_decoys_are_counted_with_an_interval():
   texts = [text(f'c{i}', 1, [FULL] * 3, decoy=GradedDecoy(0, 'z', int(i < 2))) for i in range(20)]
   plain = text('plain', 1, [FULL] * 3)
-  found = trust.decoys([*texts, plain])
+  found = trust.decoys([*texts, plain], catalog.load())
   assert (found.n, found.points, found.rate) == (20, 2, 0.1)
   assert found.ci95 == pytest.approx((0.0279, 0.3010), abs=1e-4)  # Wilson, 2 of 20
-  assert trust.decoys([plain]) is None
+  assert trust.decoys([plain], catalog.load()) is None
+  assert found.left_out == 22 and Decoys.from_json(json.loads(json.dumps(found.to_json()))) == found
+  mine = trust.decoys(texts, dataclasses.replace(catalog.load(), in_any_text=frozenset()))
+  assert 'left_out' not in mine.to_json() and 'every skill may be a decoy' in mine.drawn_from
 
 
 def graded(name, outcomes, grader='g-1', family='x', **params):

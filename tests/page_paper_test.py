@@ -116,7 +116,7 @@ def test_table_4_shows_the_offset_though_the_paper_prints_no_base_row(runs, resu
 def test_without_the_anchor_the_page_says_that_nothing_is_comparable(runs, results):
   without = [run for run in runs if not run.is_base]
   shown = plain(page.render(without, results, title='t'))
-  assert f'The untouched {BASE} graded by {fixtures.GRADER} is not among the runs' in shown
+  assert f'The untouched {BASE} graded by {fixtures.GRADER} with the same settings is not among the runs' in shown
   assert 'nothing it graded is comparable with the paper' in shown
   assert 'difference, no anchor' in shown
   assert 'is not among the runs' not in plain(page.render(runs, results, title='t'))
@@ -125,9 +125,20 @@ def test_without_the_anchor_the_page_says_that_nothing_is_comparable(runs, resul
 def test_an_anchor_of_another_grader_is_no_anchor(runs, results):
   base = fixtures.with_metrics(runs[0], grader='another')
   assert graders.missing_anchors([base, runs[1]], [base, runs[1]]) == [
-    f'The untouched {BASE} graded by {fixtures.GRADER} is not among the runs: the offset of this grader is unknown, '
-    'and nothing it graded is comparable with the paper.'
+    f'The untouched {BASE} graded by {fixtures.GRADER} with the same settings is not among the runs: the offset '
+    'of this grader is unknown, and nothing it graded is comparable with the paper.'
   ]
+
+
+OTHERWISE = {'prompt': 'grade_claude', 'length': 'grader', 'name_filter': False, 'student_params': {'top_p': 0.5}}
+
+
+@pytest.mark.parametrize('other', [{name: value} for name, value in OTHERWISE.items()], ids=list(OTHERWISE))
+def test_an_anchor_that_was_sampled_or_marked_otherwise_is_no_anchor(other, runs):
+  assert graders.anchor(runs[1], runs) is runs[0]
+  assert graders.anchor(runs[1], [fixtures.with_metrics(runs[0], **other), *runs[1:]]) is None
+  once = fixtures.with_cell(runs[0], 'all', 4, num_generations=1)
+  assert graders.anchor(runs[1], [once, *runs[1:]]) is None
 
 
 def test_runs_without_common_skills_stand_in_table_6_alone(runs, results):

@@ -43,6 +43,16 @@ def test_a_run_without_decoys_training_data_or_several_votes_renders(runs, resul
   assert 'no decoys asked' in shown and 'None' not in shown and 'Undefined' not in shown
 
 
+def test_accepted_decoys_are_called_an_upper_bound_and_where_they_come_from_is_said(runs, results, text):
+  assert 'an upper bound on points for nothing' in text and 'all but 22 skills that occur in almost any text' in plain(
+    text
+  )
+  alone = dataclasses.replace(runs[0], contrasts=())
+  every = dataclasses.replace(alone.metrics.decoys, left_out=0)
+  [fact] = [fact for fact in health.facts([fixtures.with_metrics(alone, decoys=every)]) if 'drawn from' in fact.name]
+  assert fact.values == ['all skills']
+
+
 # ---- contrasts --------------------------------------------------------------------------------------------------
 
 
@@ -85,6 +95,12 @@ def test_a_run_that_nobody_graded_yet_is_shown_without_numbers(runs, results):
 
 
 # ---- what comes first, and what each number is ------------------------------------------------------------------
+
+
+def test_many_refusals_do_not_bury_the_contrasts(runs, results):
+  shown = page.render(runs, results, title='t', refusals=[f'{i} and {i + 1} are not comparable' for i in range(9)])
+  assert shown.count('Not compared (×)') == 5 and 'Not compared: 4 more pairs' in shown
+  assert all(f'{i} and {i + 1} are not comparable' in shown for i in range(9))
 
 
 def test_the_title_says_which_runs(text, runs):

@@ -9,7 +9,7 @@ from helpers.collecting import online, requests
 from helpers.fake_openai import Server
 
 from evals import graders, students
-from evals.grade import check_same_grader
+from evals.grade import check_grader
 from evals.replies import address, cost, parameters
 from evals.replies.endpoints import Online, collect
 from evals.replies.ledger import Ledger, Slot, key
@@ -94,9 +94,9 @@ def test_votes_that_were_asked_for_otherwise_are_not_mixed(tmp_path):
     endpoint = online(server, params={'reasoning_effort': 'low'})
     collect(Ledger(tmp_path), 'votes', requests(1), endpoint)
   run = SimpleNamespace(path=tmp_path, ledger=Ledger(tmp_path))
-  check_same_grader(run, Grader('fake-1', {'reasoning_effort': 'low'}))
+  check_grader(run, Grader('fake-1', {'reasoning_effort': 'low'}))
   with pytest.raises(InputError, match=r'asked with \{"reasoning_effort": "low"\}, not \{\}: give the same --grader'):
-    check_same_grader(run, Grader('fake-1', {}))
+    check_grader(run, Grader('fake-1', {}))
 
 
 @pytest.mark.parametrize('text', ['FOO', 'a=', '=1', '{', '[1]', 'n=3', 'stream=true', '{"model": "x"}', 'top_p=NaN'])

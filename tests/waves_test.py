@@ -9,6 +9,7 @@ from helpers.graded_runs import make
 
 from configs import eval_generate
 from evals.marking import rubric
+from evals.questions import catalog as catalogs
 from evals.questions.settings import from_config
 from evals.replies import run as runs
 from evals.replies import waves
@@ -113,3 +114,21 @@ def test_votes_that_nobody_could_read_are_asked_again_when_more_attempts_are_all
   store(written, 'votes', asked(more), table(1), 'fake-2')
   votes = [vote for text in waves.texts(written) for vote in waves.votes(written, GRADER, text)]
   assert votes and all(vote.points for vote in votes), 'a fourth attempt counts, whoever looks'
+
+
+def test_decoys_are_no_skills_that_almost_any_text_shows(written):
+  """Drawn from the others; in a run of an earlier version, whose catalog does not say which, from all, as before."""
+  assert len(written.catalog.in_any_text) == 22 and 'phrasal verb' in written.catalog.in_any_text
+  assert written.catalog.in_any_text < {skill.name for skill in written.catalog.skills}
+  listed = (written.path / 'catalog' / catalogs.IN_ANY_TEXT).read_text()
+  assert 'our reading of the definitions' in listed
+
+  def drawn(run):
+    texts = [dataclasses.replace(text, generation=g) for text in waves.texts(written) for g in range(60)]
+    return [waves.decoy(run, GRADER, text).skill for text in texts]
+
+  assert not set(drawn(written)) & written.catalog.in_any_text and len(set(drawn(written))) > 30
+  (written.path / 'catalog' / catalogs.IN_ANY_TEXT).unlink()
+  earlier = open_run(written.path)
+  assert not earlier.catalog.in_any_text and earlier.catalog.fingerprint == written.catalog.fingerprint
+  assert set(drawn(earlier)) & written.catalog.in_any_text

@@ -8,6 +8,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from evals.page import audits as of_people
 from evals.page import beside_paper, browser, contrasts, figure, graders, health, improving, novelty, own_tables
 from evals.page.grid import SYMBOLS, said_of_needed, said_of_p
 from evals.page.view import RunView, joined, labels, setting_name, short_model, slug
@@ -63,9 +64,11 @@ def render(
     'gains': improving.gain_tables(runs), 'changes': improving.change_table(runs),
     'gain_refusals': improving.refusals(runs),
     'figures': [_figure(runs, printed, setting) for setting in settings],
+    'side_by_side': [(run, graders.side_by_side(run.metrics.graders)) for run in runs if run.metrics.graders],
     'facts': health.facts(runs), 'by_skill': health.by_skill(runs), 'by_topic': health.by_topic(runs),
     'scope': SCOPE, 'refusals': refusals,
-    'audits': audits, 'days': _days(runs), 'num_done': sum(run.metrics.done for run in runs),
+    'audits': audits, 'corrected_table': of_people.corrected_table,
+    'days': _days(runs), 'num_done': sum(run.metrics.done for run in runs),
     'num_requests': sum(run.metrics.spent.requests for run in runs), 'total_dollars': _total_dollars(runs),
     'train_data': _train_data(runs), 'sizes': graders.sizes, 'decoys': graders.decoys,
     'style': Markup((_FOLDER / 'page.css').read_text(encoding='utf-8')), 'script': Markup(script),

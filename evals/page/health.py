@@ -47,7 +47,8 @@ def facts(runs: Sequence[RunView]) -> list[Fact]:
     found.append(Fact(f'votes agree: {name}', values, 'share of unanimous votes · Fleiss κ'))
   found += [
     Fact('decoys accepted', [decoys([run]).removeprefix('decoys accepted: ') for run in runs],
-         'a skill nobody asked for got its point'),
+         'a skill nobody asked for got its point; an upper bound on points for nothing'),
+    Fact('decoys are drawn from', [_drawn_from(of) for of in metrics], 'a text may show a skill by chance'),
     Fact('length point = our count', [share(of.agreement.length_vs_count) for of in metrics],
          'the grader’s point for length against counted sentences'),
     Fact('skill named aloud', [share(_named(run)) for run in runs], 'such a skill earns nothing in that text'),
@@ -56,6 +57,14 @@ def facts(runs: Sequence[RunView]) -> list[Fact]:
     name, explanation = f'full marks, generation {i + 1}', 'they should be alike' if i == 0 else ''
     found.append(Fact(name, list(map(share, ratios)), explanation))
   return found
+
+
+def _drawn_from(metrics: RunMetrics) -> str:
+  """Writes which skills decoys are; '–' where there were none."""
+  if metrics.decoys is None:
+    return '–'
+  left_out = metrics.decoys.left_out
+  return f'all but {left_out} skills that occur in almost any text' if left_out else 'all skills'
 
 
 def _replies(metrics: RunMetrics) -> str:

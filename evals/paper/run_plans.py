@@ -125,7 +125,8 @@ def plan_run(
     if name.startswith('@') and not Path(name[1:]).is_file():
       wanted = dataclasses.replace(wanted, exclude_skills=())
   run = runs.preview(folder, wanted, who)
-  before = graded.find_grader(run) if is_there else None
+  known = graded.find_graders(run) if is_there else []
+  before = next((one for one in known if f'openai:{one.model}' == grader), known[0] if known else None)
   if before is not None:
     if grader not in (None, f'openai:{before.model}'):
       notes.append(f'it holds votes of {before.model}, which goes on; a copy of the folder can have another grader')

@@ -4,6 +4,7 @@
                          "language" and "revised_sentences"
     FOLDER/topics.json   {"train": [...], "held_out": [...]}; one half may be empty if no setting asks for it
     FOLDER/prompts/      student_round1.txt, student_round2.txt, grade.txt, optionally grade_claude.txt
+    FOLDER/in_almost_any_text.txt   optional: names of skills that make no good decoys, one a line
 
 Other keys and files are ignored. Without prompts/ the paper's are used. Texts are kept verbatim: a trailing blank in a
 definition is part of the prompt. docs/guides/skills.md shows how to bring one's own.
@@ -22,6 +23,7 @@ from typing import Any
 from skillmix_jax.errors import InputError
 
 PAPER = Path(__file__).parent.parent / 'catalogs' / 'paper'
+IN_ANY_TEXT = 'in_almost_any_text.txt'
 SETTINGS = ('train', 'held_out', 'all', 'generate')
 SPLITS = ('category', 'table')
 HALVES = ('train', 'held_out')
@@ -68,6 +70,7 @@ class Catalog:
   # The longest text that earns the length point, for every k; None: the paper's max(1, k - 1). The second prompt and
   # the grader's name it, the first keeps the paper's number.
   revised_sentences: int | None = None
+  in_any_text: frozenset[str] = frozenset()  # names of skills that occur in almost any text; empty: nobody said which
 
   @functools.cached_property
   def _by_name(self) -> dict[str, Skill]:
@@ -151,7 +154,14 @@ def load(folder: str | Path | None = None) -> Catalog:
   parts = [[dataclasses.astuple(skill) for skill in skills], topics, prompts, *([revised] if revised else [])]
   content = json.dumps(parts, sort_keys=True)
   fingerprint = hashlib.sha256(content.encode()).hexdigest()[:16]
-  return Catalog(path.resolve().name, skills, topics, prompts, fingerprint, language, path, revised)
+  in_any_text = _in_any_text(path / IN_ANY_TEXT, skills)
+  return Catalog(path.resolve().name, skills, topics, prompts, fingerprint, language, path, revised, in_any_text)
+
+
+def _in_any_text(path: Path, skills: Sequence[Skill]) -> frozenset[str]:
+  """Reads the names in the file; those that are no skill (remarks, skills that a copy has dropped) are passed over."""
+  lines = {line.strip() for line in _read_text(path).splitlines()} if path.is_file() else set()
+  return frozenset(skill.name for skill in skills if skill.name.strip() in lines)
 
 
 def read_exclusions(names: str | Sequence[str], catalog: Catalog) -> frozenset[str]:

@@ -219,7 +219,8 @@ def _describe(settings: Settings, student: Student, catalog: catalogs.Catalog) -
 
 def _copy_catalog(catalog: catalogs.Catalog, to: Path):
   (to / 'prompts').mkdir(parents=True)
-  for name in ('skills.json', 'topics.json'):
-    shutil.copyfile(catalog.folder / name, to / name)
+  for name in ('skills.json', 'topics.json', catalogs.IN_ANY_TEXT):
+    if (catalog.folder / name).is_file():
+      shutil.copyfile(catalog.folder / name, to / name)
   for name, text in catalog.prompts.items():
     (to / 'prompts' / f'{name}.txt').write_bytes(text.encode())

@@ -243,7 +243,8 @@ class Decoy:
 def decoy(run: Run, grader: Grader, text: Text) -> Decoy | None:
   """Returns the decoy grading of a text; None where the catalog has no skill to swap in.
 
-  The swapped-in skill comes from the same split as the one that it replaces and is not named in the text.
+  The swapped-in skill comes from the same split as the one that it replaces, is not named in the text, and does not
+  occur in almost any text, as far as the run's catalog says which do (those of earlier versions do not).
   """
   combination = text.combination
   position = int(_chance(run, combination.id, text.generation, 'position') * combination.k)
@@ -254,6 +255,7 @@ def decoy(run: Run, grader: Grader, text: Text) -> Decoy | None:
     for skill in run.catalog.skills
     if skill.name not in combination.skills
     and skill.table == replaced.table
+    and skill.name not in run.catalog.in_any_text
     and skill.name.split('(')[0].strip().lower() not in lower
   ]
   if not candidates:

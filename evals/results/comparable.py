@@ -75,7 +75,7 @@ def refusal(a: Graded, b: Graded, but: Sequence[str] = ()) -> str:
   of_a, of_b = dataclasses.asdict(a.conditions), dataclasses.asdict(b.conditions)
   differing = [name for name in of_a if of_a[name] != of_b[name] and name not in but]
   said = [f'{name.replace("_", " ")} ({_value(of_b[name])} and {_value(of_a[name])})' for name in differing]
-  if other_grader := not set(a.grader.split(', ')) & set(b.grader.split(', ')):
+  if other_grader := not same_grader(a, b):
     said.append(f'grader ({b.grader} and {a.grader})')
   if not said:
     return ''
@@ -91,6 +91,11 @@ def refusal(a: Graded, b: Graded, but: Sequence[str] = ()) -> str:
   if other_grader or 'grader_params' in differing:
     remedies.append('grade both with the same grader and its parameters')
   return f'{b.name} and {a.name} are not comparable: they differ in {", ".join(said)}; {"; ".join(remedies)}'
+
+
+def same_grader(a: Graded, b: Graded) -> bool:
+  """Says whether two runs have a grader in common, by the names that its endpoint gave."""
+  return bool(set(a.grader.split(', ')) & set(b.grader.split(', ')))
 
 
 def _value(value: Any) -> str:

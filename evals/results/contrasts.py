@@ -123,11 +123,30 @@ def between(runs: Sequence[GradedRun], metric: str) -> tuple[list[Contrast], lis
   found: list[Contrast] = []
   refusals: dict[str, None] = {}
   for earlier, later in itertools.combinations(runs, 2):
+    if _folder(earlier) == _folder(later) or _has_a_better_pair(earlier, later, runs):
+      continue
     if why := comparable.refusal(later, earlier):
       refusals[why] = None
     else:
       found += contrast(later, earlier, metric)
   return found, list(refusals)
+
+
+def _folder(run: GradedRun) -> str:
+  return run.folder or run.name
+
+
+def _has_a_better_pair(a: GradedRun, b: GradedRun, runs: Sequence[GradedRun]) -> bool:
+  """Says whether two runs under different graders are there under one grader as well."""
+  if same_grader(a, b):
+    return False
+  of_a, of_b = ([run for run in runs if _folder(run) == _folder(one)] for one in (a, b))
+  return any(same_grader(one, other) for one in of_a for other in of_b)
+
+
+def same_grader(a: GradedRun, b: GradedRun) -> bool:
+  """Says whether one grader marked both: asked for by one name, and its endpoint gave a name that both runs have."""
+  return a.asked == b.asked and comparable.same_grader(a, b)
 
 
 def decide(found: Sequence[Contrast], refusal: str = '') -> list[Contrast]:

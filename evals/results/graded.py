@@ -97,6 +97,8 @@ class GradedRun:
     grader: names that the endpoint gave.
     family: who trained the grader; None where its name does not say.
     conditions: what another run must have in common with it to be compared.
+    asked: the grader as it was asked for.
+    folder: what the folder is called where several graders marked the run, each a `GradedRun`; '': as `name`.
     students: combination -> the names that the student's endpoint gave.
   """
 
@@ -106,6 +108,8 @@ class GradedRun:
   family: str | None
   conditions: Conditions = dataclasses.field(default_factory=Conditions)
   students: Mapping[str, Collection[str]] = dataclasses.field(default_factory=dict)
+  asked: str = ''
+  folder: str = ''
 
   @property
   def generations(self) -> int:
@@ -113,18 +117,30 @@ class GradedRun:
     return self.conditions.generations
 
 
-def find_grader(run: Run, answers: Collection[int] = (1, 2)) -> Grader | None:
-  """Returns whose votes on these answers the ledger holds; None where it has none.
+def find_graders(run: Run, answers: Collection[int] = (1, 2)) -> list[Grader]:
+  """Returns whose votes on these answers the ledger holds, in the order in which their first votes came.
 
   Raises:
-    InputError: it holds votes of two graders.
+    InputError: a grader was asked with two sets of parameters.
   """
   steps = {VOTE_STEPS[answer] for answer in answers}
-  found = {(row.model, json.dumps(row.params, sort_keys=True)) for row in run.ledger.rows() if row.slot.step in steps}
-  if len(found) > 1:
-    names = ' and '.join(sorted(model for model, _ in found))
-    raise InputError(f'{run.path} holds votes of two graders, {names}: move the votes of one to a copy of the folder')
-  return next((Grader(model, json.loads(params)) for model, params in found), None)
+  first: dict[tuple[str, str], tuple[str, str]] = {}
+  for row in run.ledger.rows():
+    if row.slot.step in steps:
+      who, reply = (row.model, json.dumps(row.params, sort_keys=True)), row.reply
+      first[who] = min(first.get(who, (reply.time, reply.id)), (reply.time, reply.id))
+  models = [model for model, _ in first]
+  if twice := sorted(params for model, params in first if models.count(model) > 1):
+    raise InputError(
+      f'{run.path} holds votes of one grader that was asked with {twice[0]} and with {twice[1]}: move the votes of one '
+      'to a copy of the folder'
+    )
+  return [Grader(model, json.loads(params)) for model, params in sorted(first, key=lambda who: (first[who], who))]
+
+
+def find_grader(run: Run, answers: Collection[int] = (1, 2)) -> Grader | None:
+  """Returns the grader whose marks are the run's: of several that which voted first; None where it has no votes."""
+  return next(iter(find_graders(run, answers)), None)
 
 
 def build(run: Run, grader: Grader | None, answer: int = 2) -> Iterator[GradedText]:
@@ -173,18 +189,31 @@ def student_names(run: Run) -> dict[str, set[str]]:
   return found
 
 
-def as_compared(run: Run, grader: Grader, graded: Sequence[GradedText], name: str = '') -> GradedRun:
+def as_compared(
+  run: Run, grader: Grader, graded: Sequence[GradedText], name: str = '', folder: str = ''
+) -> GradedRun:  # fmt: skip
   """Returns what comparisons need of a run; its `name` is that of the folder where none is given."""
   return GradedRun(
     name or run.path.name, graded, grader_names(graded), graders.family(grader.model), Conditions.of(run, grader),
-    student_names(run),
+    student_names(run), grader.model, folder,
   )  # fmt: skip
 
 
-def load(path: Path, name: str = '') -> GradedRun:
-  """Returns a run with its marks; raises InputError where it has no votes."""
+def under(name: str, grader: Grader, several: bool) -> str:
+  """Returns what to call a run as marked by one of several graders: 'base by gpt-6-luna'."""
+  return f'{name} by {grader.model}' if several else name
+
+
+def load_all(path: Path, name: str = '') -> list[GradedRun]:
+  """Returns a run with the marks of each of its graders; raises InputError where it has no votes."""
   run = open_run(path)
-  grader = find_grader(run, answers=(2,))
-  if grader is None:
+  found, name = find_graders(run, answers=(2,)), name or path.name
+  if not found:
     raise InputError(f'{path} has no votes yet: run evals.grade first')
-  return as_compared(run, grader, list(build(run, grader)), name)
+  several = len(found) > 1
+  return [as_compared(run, one, list(build(run, one)), under(name, one, several), name) for one in found]
+
+
+def load(path: Path, name: str = '') -> GradedRun:
+  """Returns a run with its marks, of several graders those of the first; raises InputError where it has no votes."""
+  return load_all(path, name)[0]

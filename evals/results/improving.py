@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from evals.replies.run import Run
-from evals.replies.waves import VOTE_STEPS, Grader
+from evals.replies.waves import Grader
 from evals.results import cells, contrasts, graded
 from evals.results.cells import METRICS, Cell
 from evals.results.contrasts import Contrast
@@ -79,7 +79,7 @@ class Improving:
 
 def first_answers(run: Run, grader: Grader | None) -> list[GradedText]:
   """Returns every first answer with its votes; nothing where no first answer was graded."""
-  is_graded = any(row.slot.step == VOTE_STEPS[1] for row in run.ledger.rows())
+  is_graded = grader in graded.find_graders(run, answers=(1,))
   return list(graded.build(run, grader, answer=1)) if is_graded else []
 
 

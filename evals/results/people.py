@@ -8,7 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from evals.results import statistics
+from evals.questions import catalog as catalogs
+from evals.questions.settings import from_config
+from evals.replies.run import read_config
+from evals.results import corrected, statistics
+from evals.results.corrected import Corrections
 from evals.results.sheets import CRITERIA, Key, Marked, grader_marks, read_grades, read_sheet
 from evals.results.statistics import Interval
 from skillmix_jax.errors import InputError
@@ -44,7 +48,11 @@ class MarkerPair:
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-  """What RUN/audit.json holds: each person against the grader, then each two people."""
+  """What RUN/audit.json holds: each person against the grader, then each two people.
+
+  Attributes:
+    corrections: of the run's marks; None where an earlier version wrote the file.
+  """
 
   run: str
   grader: str
@@ -52,6 +60,7 @@ class Audit:
   people: Sequence[str]
   criteria: Sequence[str]
   pairs: Sequence[MarkerPair]
+  corrections: Corrections | None = None
 
   def to_json(self) -> dict[str, Any]:
     """Returns what RUN/audit.json holds."""
@@ -61,7 +70,8 @@ class Audit:
   def from_json(cls, row: Mapping[str, Any]) -> Self:
     """Reads what RUN/audit.json holds."""
     pairs = [MarkerPair(pair['a'], pair['b'], _agreements(pair['criteria'])) for pair in row['pairs']]
-    return cls(**dict(row) | {'pairs': pairs})
+    known = row.get('corrections')
+    return cls(**dict(row) | {'pairs': pairs, 'corrections': Corrections.from_json(known) if known else None})
 
 
 def _agreements(row: Mapping[str, Any]) -> dict[str, Kappa]:
@@ -108,8 +118,9 @@ def _interval(texts: Sequence[Sequence[tuple[int, int]]], seed: int) -> Interval
 
 
 def audit(run: Path, sheets: Sequence[Path], seed: int) -> Audit:
-  """Compares each person with the grader, then each two people."""
-  grades = read_grades(run)
+  """Compares each person with the grader, then each two people; corrects the run's marks by what all of them say."""
+  grades, catalog = read_grades(run), catalogs.load(run / 'catalog')
+  settings = from_config(read_config(run)['settings'])
   names = [path.stem for path in sheets]
   for name in names:
     if names.count(name) > 1 or name == 'grader':
@@ -121,4 +132,6 @@ def audit(run: Path, sheets: Sequence[Path], seed: int) -> Audit:
   pairs = [MarkerPair(name, 'grader', compare(marked, given, seed)) for name, marked in people.items()]
   for (a, of_a), (b, of_b) in itertools.combinations(people.items(), 2):
     pairs.append(MarkerPair(a, b, compare(of_a, of_b, seed)))
-  return Audit(run.resolve().name, ', '.join(graders), len(keys), names, CRITERIA, pairs)
+  truth = corrected.full_marks_of(list(people.values()), grades, catalog, settings)
+  corrections = corrected.correct(list(grades.values()), truth, seed)
+  return Audit(run.resolve().name, ', '.join(graders), len(keys), names, CRITERIA, pairs, corrections)

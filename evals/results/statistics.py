@@ -225,6 +225,17 @@ def clustered(values: Values, groups: Sequence[Collection[str]], level: float = 
   return _score_interval(min(1.0, max(0.0, mean)), quantile**2 * effect / n)
 
 
+def effective_number(n: int, correlation: float) -> float:
+  """How many independent votes n votes on the same text are worth: n / (1 + (n - 1) r).
+
+  It is Kish's design effect of clusters (Survey Sampling, 1965, section 5.4): the mean of all votes is as uncertain as
+  that of so many votes a text that have nothing in common. r is the correlation of two votes on one text; Fleiss' kappa
+  estimates it for 0/1 votes (Fleiss and Cuzick 1979, Applied Psychological Measurement 3:537). What is negative counts
+  as 0.
+  """
+  return n / (1 + (n - 1) * max(0.0, correlation))
+
+
 def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
   """Agreement of two raters beyond chance (Cohen 1960); nan where both give one and the same label throughout."""
   if len(a) != len(b) or not len(a):

@@ -11,6 +11,7 @@ from evals.replies.waves import Grader
 from evals.results import cells, improving, student_health, trust
 from evals.results.cells import Cell
 from evals.results.graded import GradedText, as_compared, grader_names
+from evals.results.grader_table import GraderTable
 from evals.results.improving import Improving
 from evals.results.student_health import StudentHealth
 from evals.results.training_data import TrainingData
@@ -19,7 +20,8 @@ from evals.results.trust import Agreement, Decoys
 
 @dataclasses.dataclass(frozen=True)
 class Spent:
-  """Requests, tokens and dollars of a run's ledger, student and grader together.
+  """Requests, tokens and dollars of a run's ledger, student and grader together; of another than the first grader its
+  votes alone.
 
   Attributes:
     dollars: None where the price of a model is not known.
@@ -77,7 +79,7 @@ class Seen:
 class RunMetrics:
   """metrics.json, in the order of its keys; `seen` only where --train_data was given.
 
-  `improving` is there only where first answers were graded.
+  `improving` is there only where first answers were graded, `graders` only where there are several.
 
   Attributes:
     student_fingerprint: what its replies are filed under.
@@ -114,6 +116,7 @@ class RunMetrics:
   spent: Spent
   improving: Improving | None = None
   student_health: StudentHealth | None = None
+  graders: GraderTable | None = None
 
   def to_json(self) -> dict[str, Any]:
     """What metrics.json holds."""
@@ -121,12 +124,14 @@ class RunMetrics:
     row |= {
       'cells': [cell.to_json() for cell in self.cells],
       'agreement': dataclasses.asdict(self.agreement),
-      'decoys': dataclasses.asdict(self.decoys) if self.decoys else None,
+      'decoys': self.decoys.to_json() if self.decoys else None,
     }
     seen, improving, spent = row.pop('seen'), row.pop('improving'), row.pop('spent')
     row |= {'seen': seen.to_json()} if seen else {}
     health = row.pop('student_health')
     row |= {'student_health': dataclasses.asdict(health)} if health else {}
+    several = row.pop('graders')
+    row |= {'graders': dataclasses.asdict(several)} if several else {}
     return row | ({'improving': improving.to_json()} if improving else {}) | spent.to_json()
 
   @classmethod
@@ -140,17 +145,23 @@ class RunMetrics:
       'seen': Seen.from_json(row['seen']) if 'seen' in row else None, 'spent': Spent.from_json(row),
       'improving': Improving.from_json(row['improving']) if 'improving' in row else None,
       'student_health': StudentHealth.from_json(row['student_health']) if 'student_health' in row else None,
+      'graders': GraderTable.from_json(row['graders']) if 'graders' in row else None,
     })  # fmt: skip
 
 
-_OPTIONAL = ('seen', 'improving', 'spent', 'student_health')  # not a key of their own in every metrics.json
+_OPTIONAL = ('seen', 'improving', 'spent', 'student_health', 'graders')  # not a key of their own in every metrics.json
 
 
-def count_spent(run: Run) -> Spent:
-  """Counts every reply of the ledger, at the price of the tier that it was answered at."""
+def count_spent(run: Run, grader: Grader | None, graders: Sequence[Grader]) -> Spent:
+  """Counts every reply, at the price of the tier that it was answered at; votes of several graders apart."""
+  others = {other.model for other in graders if other != grader}
+  is_first = grader in (None, *graders[:1])
   num_requests = num_prompt = num_completion = 0
   spent, known, times = 0.0, True, []
   for row in run.ledger.rows():
+    is_vote = row.slot.step not in ('answer1', 'answer2')
+    if (is_vote and row.model in others) or not (is_vote or is_first):
+      continue
     reply = row.reply
     tokens = reply.usage['prompt_tokens'], reply.usage['completion_tokens']
     times.append(reply.time)
@@ -167,7 +178,7 @@ def count_spent(run: Run) -> Spent:
 
 def summarize(
   run: Run, grader: Grader | None, texts: Sequence[GradedText], data: TrainingData | None,
-  firsts: Sequence[GradedText] = (),
+  firsts: Sequence[GradedText] = (), graders: Sequence[Grader] = (),
 ) -> RunMetrics:  # fmt: skip
   """The metrics of a run.
 
@@ -175,6 +186,7 @@ def summarize(
     texts: every finished text with its votes.
     data: the files that its student was trained on, where they are known.
     firsts: the first answers, where they were graded.
+    graders: all of the run.
   """
   settings = run.settings
   asked = settings.generations, settings.votes
@@ -197,6 +209,6 @@ def summarize(
     wanted=len(run.combinations) * settings.generations,
     unparsed=sum(bool(reason) and reason != 'not asked yet' for text in texts for reason in text.reasons),
     cells=tuple(cells.cells(texts, wanted, *asked)), by_generation=tuple(trust.by_generation(texts)),
-    agreement=trust.agreement(every, settings.votes, run.catalog), decoys=trust.decoys(texts), seen=seen,
-    spent=count_spent(run), improving=both, student_health=student_health.examine(run, texts),
+    agreement=trust.agreement(every, settings.votes, run.catalog), decoys=trust.decoys(texts, run.catalog), seen=seen,
+    spent=count_spent(run, grader, graders), improving=both, student_health=student_health.examine(run, texts),
   )  # fmt: skip

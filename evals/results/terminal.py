@@ -7,6 +7,7 @@ from evals.questions import paper_tables
 from evals.questions.printed import NOVELTY_K, NOVELTY_LINE
 from evals.results.cells import METRICS, Cell, Estimate
 from evals.results.contrasts import Contrast
+from evals.results.grader_table import GraderTable
 from evals.results.improving import Improving
 from evals.results.over_seeds import FLIPS, STUDENT, OverSeeds
 from evals.results.summary import RunMetrics
@@ -74,7 +75,8 @@ def print_run(name: str, metrics: RunMetrics, paper_row: str):
   if decoys := metrics.decoys:
     print(
       f'\ndecoys: a skill that was not asked for earned its point in {share(decoys.rate)} '
-      f'[{share(decoys.ci95.low)}, {share(decoys.ci95.high)}] of {decoys.n} texts'
+      f'[{share(decoys.ci95.low)}, {share(decoys.ci95.high)}] of {decoys.n} texts, an upper bound on points for '
+      f'nothing, since a text may show a skill by chance; {decoys.drawn_from}'
     )
   for is_seen in (True, False):
     cells = [cell for cell in metrics.seen.cells if cell.seen == is_seen] if metrics.seen else []
@@ -96,6 +98,31 @@ def print_novelty(cells: Iterable[Cell]):
       said.append(f'{setting} {with_interval(estimate)} {where}')
   if said:
     print(f'\nfull marks at k={NOVELTY_K} against the {NOVELTY_LINE:.0%} of appendix E.2: {", ".join(said)}')
+
+
+def print_graders(name: str, table: GraderTable):
+  """Prints the graders of a run beside each other, cell by cell."""
+  print(
+    f'\nthe graders of {name}: full marks, and what {table.num_votes} votes of a text are worth, how long, how dear'
+  )
+  width = max(len(cell.grader) for cell in table.cells) + 2
+  together = {(one.setting, one.k): one for one in table.together}
+  for place, group in itertools.groupby(table.cells, key=lambda cell: (cell.setting, cell.k)):
+    heads = ('texts', 'full', 'agree', 'worth', 'others', 'readable', 's/vote', '$/vote')
+    print(f'\n{f"{place[0]} k={place[1]}":<{width + 2}}' + ''.join(f'{head:>9}' for head in heads))
+    for cell in group:
+      shares = [share(value) for value in (cell.full_marks, cell.agreement)]
+      worth = '–' if cell.effective_votes is None else f'{cell.effective_votes:.1f}'
+      seconds = '–' if cell.seconds is None else f'{cell.seconds:.1f}'
+      dollars = '–' if cell.dollars is None else f'{cell.dollars:.5f}'
+      said = (f'{cell.texts:,}', *shares, worth, share(cell.like_others), share(cell.readable), seconds, dollars)
+      print(f'  {cell.grader:<{width}}' + ''.join(f'{value:>9}' for value in said))
+    if (all_of_them := together[place]).effective_graders is not None:
+      print(f'  all of them on {all_of_them.texts:,} texts are worth {all_of_them.effective_graders:.1f} graders')
+  print(
+    '\nagree: texts whose votes, each taken alone, give full marks alike; worth: n / (1 + (n - 1) kappa), Kish;\n'
+    'others: texts with the same full marks as under the other graders'
+  )
 
 
 def print_improving(found: Improving):

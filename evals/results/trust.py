@@ -38,17 +38,36 @@ class Agreement:
 
 @dataclasses.dataclass(frozen=True)
 class Decoys:
-  """How often a skill that was not asked for got its point; `decoys` of metrics.json."""
+  """How often a skill that was not asked for got its point; `decoys` of metrics.json.
+
+  It is an upper bound on how often the grader gives a point for nothing: a text may show a skill by chance.
+
+  Attributes:
+    left_out: skills that were not used, since they occur in almost any text; 0 where the catalog does not say which.
+  """
 
   n: int
   points: int
   rate: float
   ci95: Interval
+  left_out: int = 0
+
+  def to_json(self) -> dict[str, Any]:
+    """As metrics.json has it."""
+    row = dataclasses.asdict(self)
+    return row if self.left_out else {name: value for name, value in row.items() if name != 'left_out'}
 
   @classmethod
   def from_json(cls, row: Mapping[str, Any]) -> Self:
     """From metrics.json."""
-    return cls(row['n'], row['points'], row['rate'], Interval(*row['ci95']))
+    return cls(**dict(row) | {'ci95': Interval(*row['ci95'])})
+
+  @property
+  def drawn_from(self) -> str:
+    """Says which skills decoys are."""
+    if self.left_out:
+      return f'{self.left_out} skills that occur in almost any text are no decoys'
+    return 'the catalog does not say which skills occur in almost any text, so every skill may be a decoy'
 
 
 def _kappa(votes: Sequence[tuple[int, ...]]) -> float | None:
@@ -80,13 +99,15 @@ def agreement(texts: Sequence[GradedText], num_votes: int, catalog: Catalog) -> 
   )
 
 
-def decoys(texts: Sequence[GradedText]) -> Decoys | None:
+def decoys(texts: Sequence[GradedText], catalog: Catalog) -> Decoys | None:
   """Counts how often decoys earned their point; None where no decoys were graded."""
   points = [text.decoy.point for text in texts if text.decoy]
   if not points:
     return None
   rate = sum(points) / len(points)
-  return Decoys(len(points), sum(points), rate, statistics.wilson(rate, len(points)))
+  return Decoys(
+    len(points), sum(points), rate, statistics.wilson(rate, len(points)), len(catalog.in_any_text)
+  )  # fmt: skip
 
 
 def by_generation(texts: Sequence[GradedText]) -> list[float]:

@@ -12,14 +12,16 @@ from evals.replies.waves import Grader
 CONFIG = {'settings': ('held_out',), 'ks': (2,), 'num_combinations': 8, 'generations': 1}
 
 
-def store(run, stage, requests, text, model, params, returned, usage=(1, 1)):
+def store(
+  run, stage, requests, text, model, params, returned, usage=(1, 1), time='2026-11-01T00:00:00.000000Z', seconds=0.0
+):  # fmt: skip
   """A reply to each request; `text` (with the finish reason) and `returned` (by whom) are functions of it."""
   tokens = dict(zip(('prompt_tokens', 'completion_tokens'), usage))
   with run.ledger.open_writer(stage) as writer:
     for request in requests:
       name = key(request.slot, model, params, request.messages)
       said, finish_reason = text(request)
-      reply = Reply(said, finish_reason, returned(request), tokens, '', 0.0, '2026-11-01T00:00:00.000000Z')
+      reply = Reply(said, finish_reason, returned(request), tokens, '', seconds, time)
       writer.append(request, name, model, params, reply)
 
 
@@ -48,4 +50,21 @@ def make(
   table = lambda request: (rubric.format_table(request.context['criteria'], given(request)), 'stop')
   while requests := waves.vote_requests(run, judge, list(waves.texts(run)), 0.0, ()):
     store(run, 'votes', requests, table, judge.model, judge.params, grader)
+  return path
+
+
+def add_grader(path, model, vote, *, unreadable=lambda request: False, usage=(1, 1), seconds=0.0):
+  """Lets another grader mark the run a day later.
+
+  Args:
+    vote: request -> its points.
+    unreadable: request -> whether nobody can read its reply.
+  """
+  run, judge = runs.open_run(path), Grader(model, {})
+  table = lambda request: rubric.format_table(request.context['criteria'], vote(request))
+  text = lambda request: ('I would rather not.' if unreadable(request) else table(request), 'stop')
+  skip = set()
+  while requests := waves.vote_requests(run, judge, list(waves.texts(run)), 0.0, skip):
+    store(run, 'votes', requests, text, model, {}, lambda _: model, usage, '2026-11-02T00:00:00.000000Z', seconds)
+    skip |= {request.slot for request in requests}
   return path

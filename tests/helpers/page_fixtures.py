@@ -120,7 +120,7 @@ def make_run(row, *, name=None, num=100, generations=3, settings=SETTINGS, ks=KS
     prompt='grade', seed=0, votes_mode='all', length='count', name_filter=True, exclude_skills=(),
     done=num, wanted=num, unparsed=sum(v is None for text in texts for v in text.votes),
     cells=tuple(cells.cells(texts, wanted, generations, 3)), by_generation=tuple(trust.by_generation(texts)),
-    agreement=trust.agreement(texts, 3, paper()), decoys=trust.decoys(texts),
+    agreement=trust.agreement(texts, 3, paper()), decoys=trust.decoys(texts, paper()),
     seen=Seen(('D1.jsonl', 'D2.jsonl'), len(seen), tuple(cells.seen_cells(texts, seen, generations, 3))),
     spent=Spent(num * 5, num * 2700, num * 1500, num * 0.0121, '2026-11-18T09:12:44Z', '2026-11-20T17:40:02Z'),
   )  # fmt: skip
