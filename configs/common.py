@@ -118,4 +118,9 @@ def get_config() -> ConfigDict:
   c.model.dtype = 'bfloat16'  # of the computation; weights and moments are float32 (bf16 does not move at 2e-5)
   c.model.remat = 'full'
   c.model.attention = 'auto'  # cudnn on NVIDIA GPUs in bfloat16, splash on TPUs, else xla
+
+  c.model.lora = ConfigDict()  # adapters that train while all weights are frozen: ours, the paper trains all
+  c.model.lora.rank = config_dict.placeholder(int)  # None: no adapters
+  c.model.lora.alpha = 32.0  # what they add counts alpha / rank times
+  c.model.lora.targets = ('query', 'key', 'value', 'out', 'gate', 'up', 'down')  # matrices that have them
   return c

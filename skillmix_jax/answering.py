@@ -146,10 +146,7 @@ class Model:
     if self._sampler is None:
       cfg, mesh = self.config, self._mesh
       with jax.set_mesh(mesh):
-        read = lambda x, weight: jax.ShapeDtypeStruct(x.shape, weight.copied_as(cfg.dtype), sharding=x.sharding)
-        like = decoder.abstract(cfg)
-        like = jax.tree.map(read, like, decoder.describe(like))
-        params = self._source.load(like, mesh)
+        params = self._source.load(decoder.abstract_copy(cfg), mesh)
       document_end = TEMPLATES[self._template].document_end_id(self._encoder)
       self._sampler = Sampler(params, cfg, mesh, self._encoder.eos_id, True, document_end)
     return self._sampler

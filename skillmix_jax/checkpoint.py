@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 from absl import logging
@@ -26,6 +27,8 @@ from skillmix_jax.mesh import on_mesh
 from skillmix_jax.models.decoder import Decoder
 from skillmix_jax.restoring import DamagedCheckpoint, read
 from skillmix_jax.step import State
+
+Tree = TypeVar('Tree')
 
 FOLDER = 'checkpoints'
 DAMAGED = '.damaged'  # after the step in the name of a folder that could not be read
@@ -67,8 +70,8 @@ def parse_reference(reference: str) -> tuple[Path, int]:
   return workdir, steps[-1] if step is None else int(step)
 
 
-def load_params(workdir: Path, step: int, like: Decoder, mesh: jax.sharding.Mesh) -> Decoder:
-  """Reads the weights of one checkpoint straight into the shardings of `like` (an abstract decoder).
+def load_params(workdir: Path, step: int, like: Tree, mesh: jax.sharding.Mesh) -> Tree:
+  """Reads the weights of one checkpoint straight into the shardings of `like`, the abstract form of what trained.
 
   Raises:
     DamagedCheckpoint: it cannot be read; the message names the other steps.

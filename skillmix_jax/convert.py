@@ -8,7 +8,10 @@ checkpoint is a workdir W with float32 weights in W/checkpoints/0/params; train 
 W/tokenizer is what prepare wants as --tokenizer.
 
 --to_hf writes a folder that AutoModelForCausalLM and AutoTokenizer open: weights, config, tokenizer with a chat
-template that gives the ids of training, and a README.md that says how the model was made.
+template that gives the ids of training, and a README.md that says how the model was made. Adapters (model.lora) are
+merged into the weights; with --adapter they alone are written, in float32, as the package peft opens them:
+
+    python -m skillmix_jax.convert --checkpoint=runs/lora --to_hf=export/lora --adapter
 
 Either is written beside its place and renamed at the end: what has the name is complete.
 """
@@ -21,20 +24,21 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from absl import flags
 
 from skillmix_jax import command, memory, model_card, workdir
-from skillmix_jax.checkpoint import load_params, parse_reference, save_params
+from skillmix_jax.checkpoint import FOLDER, load_params, parse_reference, save_params
 from skillmix_jax.data import own_template, tokenizer, tokenizer_export
 from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import make_mesh
-from skillmix_jax.models import decoder, hf
+from skillmix_jax.models import adapters, decoder, hf, peft
 from skillmix_jax.models.config import DTYPES, Config
-from skillmix_jax.pretrained import fetch, open_folder
+from skillmix_jax.pretrained import fetch, open_folder, open_workdir
 
 FLAGS = flags.FLAGS
 
@@ -103,12 +107,10 @@ def to_hf(reference: str, out: Path, dtype: str, template: str | None):
     InputError: the checkpoint is not usable, or `out` cannot be written; nothing is left then.
   """
   folder, step = parse_reference(reference)
-  saved = workdir.read_config(folder)
-  cfg = workdir.saved_model(saved)
-  encoder = workdir.open_tokenizer(folder, saved)
-  if template == own_template.AUTO:
-    template = own_template.choose(encoder)
-  template = template or saved['data_identity']['template']['name']
+  source = open_workdir(folder, step)
+  cfg, encoder = source.config, tokenizer.load(source.tokenizer)
+  template = own_template.choose(encoder) if template == own_template.AUTO else template
+  template = template or source.data_identity['template']['name']
   check_place('to_hf', out, jnp.dtype(dtype).itemsize * cfg.num_params)
   mesh = widest_mesh(cfg)
   with jax.set_mesh(mesh), written_beside('to_hf', out) as part:
@@ -120,8 +122,39 @@ def to_hf(reference: str, out: Path, dtype: str, template: str | None):
     tokenizer_export.export(encoder, template, part, cfg.max_positions)
     (part / 'README.md').write_text(model_card.render(folder, step, dtype, template), encoding='utf-8')
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding), decoder.abstract(cfg))
-    hf.save(part, load_params(folder, step, like, mesh), dtype)
+    hf.save(part, source.load(like, mesh), dtype)
   print(f'step {step} of {folder} in {out} ({dtype}); template {template}')
+
+
+def to_peft(reference: str, out: Path, template: str | None):
+  """Writes the adapters of a workdir (`W` or `W@step`) as the folder `out` of the package peft.
+
+  Raises:
+    InputError: there are no adapters, the checkpoint is not usable, or `out` cannot be written; nothing is left then.
+  """
+  folder, step = parse_reference(reference)
+  saved = workdir.read_config(folder)
+  cfg = workdir.saved_model(saved)
+  if cfg.lora is None:
+    raise InputError(f'--adapter: {folder} has no adapters, all its weights were trained: leave --adapter out')
+  encoder = workdir.open_tokenizer(folder, saved)
+  template = own_template.choose(encoder) if template == own_template.AUTO else template
+  template = template or saved['data_identity']['template']['name']
+  check_place('to_hf', out, 4 * cfg.num_trained)
+  mesh = widest_mesh(cfg)
+  with jax.set_mesh(mesh), written_beside('to_hf', out) as part:
+    tokenizer_export.export(encoder, template, part, cfg.max_positions)
+    (part / 'README.md').write_text(model_card.render(folder, step, 'float32', template), encoding='utf-8')
+    trained: Any = adapters.abstract(cfg)[0]
+    peft.save(part, load_params(folder, step, trained, mesh), cfg, published_name(saved['base']['name']))
+  print(f'adapters of step {step} of {folder} in {out}; template {template}')
+
+
+def published_name(base: str) -> str:
+  """The Hugging Face model that a base was converted from, where it was; else the base itself."""
+  folder = Path(base.removesuffix('@0'))
+  converted = base.endswith('@0') and (folder / FOLDER).is_dir()  # no run saves step 0
+  return workdir.read_config(folder)['model']['init_from'] if converted else base
 
 
 def main():
@@ -132,7 +165,13 @@ def main():
   if FLAGS.from_hf:
     if FLAGS['dtype'].present:
       raise InputError('--dtype belongs to --to_hf: a checkpoint always has float32 weights')
+    if FLAGS.adapter:
+      raise InputError('--adapter belongs to --to_hf: --from_hf reads whole weights')
     from_hf(FLAGS.from_hf, Path(FLAGS.checkpoint), FLAGS.template)
+  elif FLAGS.adapter:
+    if FLAGS['dtype'].present:
+      raise InputError('--dtype belongs to whole weights: --adapter writes float32, as the adapters were trained')
+    to_peft(FLAGS.checkpoint, Path(FLAGS.to_hf), FLAGS.template)
   else:
     to_hf(FLAGS.checkpoint, Path(FLAGS.to_hf), FLAGS.dtype, FLAGS.template)
 
@@ -142,6 +181,7 @@ if __name__ == '__main__':
   flags.DEFINE_string('to_hf', None, 'folder to write for Hugging Face')
   flags.DEFINE_string('checkpoint', None, 'workdir: written with --from_hf, read (W or W@step) with --to_hf')
   flags.DEFINE_enum('dtype', 'bfloat16', DTYPES, 'type of the weights that --to_hf writes')
+  flags.DEFINE_bool('adapter', False, 'write the adapters alone, for the package peft')
   flags.DEFINE_enum(
     'template', None, [own_template.AUTO, *sorted(TEMPLATES)],
     "chat template, if not that of the model or the run; auto: the tokenizer's own",

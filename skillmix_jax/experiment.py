@@ -13,9 +13,9 @@ from skillmix_jax.data.records import Data, open_data
 from skillmix_jax.errors import InputError
 from skillmix_jax.models import attention
 from skillmix_jax.models.config import Config
-from skillmix_jax.pretrained import is_here, open_source
+from skillmix_jax.pretrained import is_here, name_base, open_source
 
-COMPUTATION = ('dtype', 'remat', 'attention')  # of model.*: how it is computed; the other keys are its shape
+COMPUTATION = ('dtype', 'remat', 'attention', 'lora')  # of model.*: how it is computed and trained, not its shape
 
 
 def default_workdir(config_flag: str) -> Path:
@@ -99,6 +99,8 @@ def model_config(config: ConfigDict, data: Data, folder: Path) -> Config:
       f'the data: {data.vocab_size} tokens, rows of {data.length}; leave them out and the data decides'
     )
   cfg = Config(**model)
+  if cfg.lora is not None:
+    raise InputError(f'model.lora.rank={cfg.lora.rank} trains beside weights that exist: give model.init_from')
   if not steps_in(folder):
     cfg.check_family()
   return cfg
@@ -137,12 +139,17 @@ def rows_of_step(needed: int, devices: int, accumulation: int) -> int:
 
 
 def resolve(config: ConfigDict, cfg: Config, data: Data, folder: Path) -> dict:
-  """Returns what W/config.json records: config, model's shape, identity of the data, how held-out rows are chosen.
+  """Returns what W/config.json records: config, model's shape, identity of the data, how held-out rows are chosen, and
+  the frozen weights that adapters belong to.
 
   A run of an earlier version that goes on in `folder` keeps its held-out rows, the first of each source.
   """
   resolved = config.to_dict() | {'data_identity': workdir.data_identity(data.manifest)}
   resolved['model'] = {'init_from': config.model.init_from} | dataclasses.asdict(cfg)
-  chosen = workdir.read_config(folder).get('held_out', {}).get('chosen', 'first') if steps_in(folder) else 'spread'
+  if steps_in(folder):
+    saved = workdir.read_config(folder)
+    chosen, base = saved.get('held_out', {}).get('chosen', 'first'), saved.get('base')
+  else:
+    chosen, base = 'spread', name_base(config.model.init_from) if cfg.lora else None
   resolved['held_out'] |= {'chosen': chosen}
-  return resolved
+  return resolved if base is None else resolved | {'base': base}

@@ -40,6 +40,7 @@ def render(folder: Path, step: int, dtype: str, template: str) -> str:
     f'Written by skillmix_jax in {dtype}. Started from: {", then ".join(bases[::-1]) or "random weights"}.', '',
     f'- data fingerprint: {config["data_identity"]["fingerprint"] or "none, the weights were not trained here"}',
     f'- architecture: {config["model"]["model_type"]}, chat template: {template}',
+    *_adapters(config),
     *(f'- skillmix_jax at git {start["git_sha"]}, {_list(start["packages"])}' for start in starts[-1:]), '',
     '## Command', '', '```sh', *dict.fromkeys(_command(start['command']) for start in starts), '```', '',
     '## Chat template', '',
@@ -50,6 +51,16 @@ def render(folder: Path, step: int, dtype: str, template: str) -> str:
     if table:
       lines += ['', f'## {title}', '', '| | |', '|---|---|', *(f'| {name} | {x} |' for name, x in table.items())]
   return '\n'.join(lines) + '\n'
+
+
+def _adapters(config: dict) -> list[str]:
+  lora = config['model'].get('lora')
+  if not lora:
+    return []
+  return [
+    f'- trained: adapters alone (LoRA, rank {lora["rank"]}, alpha {lora["alpha"]:g}) of {", ".join(lora["targets"])}, '
+    f'of the weights {config["base"]["name"]} ({config["base"]["fingerprint"]})'
+  ]
 
 
 def _command(argv: list[str]) -> str:

@@ -9,7 +9,8 @@ from jax.sharding import PartitionSpec as P
 from optax.contrib import MuonDimensionNumbers, muon
 
 from skillmix_jax.errors import InputError
-from skillmix_jax.models.decoder import Decoder, name_of
+from skillmix_jax.models.adapters import Trained
+from skillmix_jax.models.decoder import name_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,13 +78,11 @@ class Optimizer:
     return update if self.clip is None else optax.chain(optax.clip_by_global_norm(self.clip), update)
 
 
-def _block_matrices(params: Decoder):
+def _block_matrices(params: Trained):
   """Gives Muon the stacked matrices [layers, in, out] of the blocks; None leaves a weight to Adam."""
-  numbers = {
-    f'blocks.{name}': MuonDimensionNumbers(1, 2)
-    for name, weight in params.cfg.block_weights.items() if weight.kind == 'matrix'
-  }  # fmt: skip
-  return jax.tree_util.tree_map_with_path(lambda path, _: numbers.get(name_of(path)), params)
+  is_stack = lambda path, x: name_of(path).startswith('blocks.') and x.ndim == 3
+  numbers = lambda path, x: MuonDimensionNumbers(1, 2) if is_stack(path, x) else None
+  return jax.tree_util.tree_map_with_path(numbers, params)
 
 
 def _on_whole_matrices(tx: optax.GradientTransformation) -> optax.GradientTransformation:

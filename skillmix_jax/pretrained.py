@@ -1,5 +1,6 @@
 """Weights to start from: a workdir, a Hugging Face folder, or the name of a repository on the Hugging Face Hub."""
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from skillmix_jax.checkpoint import FOLDER, load_params, parse_reference
 from skillmix_jax.data import chat, own_template, tokenizer
 from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.errors import InputError
-from skillmix_jax.models import hf, tensor_files
+from skillmix_jax.models import adapters, hf, tensor_files
 from skillmix_jax.models.config import Config
 from skillmix_jax.models.decoder import Decoder
 from skillmix_jax.pieces import add_pieces
@@ -30,7 +31,7 @@ class Source(NamedTuple):
   config: Config
   data_identity: dict[str, Any]  # template and tokenizer that they were made for, as in W/config.json
   tokenizer: Path  # its folder
-  load: Callable[[Decoder, jax.sharding.Mesh], Decoder]  # takes an abstract decoder and the mesh
+  load: Callable[[Any, jax.sharding.Mesh], Any]  # takes an abstract decoder and the mesh
   files: Callable[[], dict[str, Path]]  # that hold the weights, by their names in the checkpoint's folder
   name: str  # W@step, or the folder
 
@@ -44,7 +45,7 @@ def open_source(reference: str) -> Source:
   folder = Path(reference)
   if _is_hub_id(reference) or ((folder / 'config.json').is_file() and not (folder / FOLDER).is_dir()):
     return open_folder(fetch(reference), None)
-  return _open_workdir(*parse_reference(reference))
+  return open_workdir(*parse_reference(reference))
 
 
 def open_folder(folder: Path, template: str | None) -> Source:
@@ -85,14 +86,60 @@ def _template_of(config: Config, encoder: tokenizer.Tokenizer) -> str:
   )
 
 
-def _open_workdir(folder: Path, step: int) -> Source:
+def open_workdir(folder: Path, step: int) -> Source:
+  """Opens one checkpoint of a workdir, adapters merged into their base.
+
+  Raises:
+    InputError: its config, tokenizer or base is not usable.
+  """
   saved = workdir.read_config(folder)
   load = lambda like, mesh: load_params(folder, step, like, mesh)
   weights = folder / FOLDER / str(step) / 'params'
   files = lambda: {str(path.relative_to(weights)): path for path in weights.rglob('*') if path.is_file()}
   workdir.open_tokenizer(folder, saved)
   config = workdir.saved_model(saved)
-  return Source(config, saved['data_identity'], folder / 'tokenizer', load, files, f'{folder}@{step}')
+  source = Source(config, saved['data_identity'], folder / 'tokenizer', load, files, f'{folder}@{step}')
+  return source if config.lora is None else _merged(source, open_base(folder, saved['base']))
+
+
+def _merged(source: Source, base: Source) -> Source:
+  """The decoder that the adapters of `source` make of their base."""
+
+  def load(like: Decoder, mesh: jax.sharding.Mesh) -> Decoder:
+    trained, frozen = adapters.abstract(source.config)
+    return adapters.merge(source.load(trained, mesh), base.load(frozen, mesh), like, consume=True)
+
+  files = lambda: source.files() | {f'base/{name}': path for name, path in base.files().items()}
+  return source._replace(config=dataclasses.replace(source.config, lora=None), load=load, files=files)
+
+
+def name_base(reference: str) -> dict[str, str]:
+  """Returns what a run of adapters records of the weights that it starts from: where they are, and which.
+
+  Raises:
+    InputError: there are no usable weights.
+  """
+  source = open_source(reference)
+  return {'name': reference if _is_hub_id(reference) else source.name, 'fingerprint': fingerprint(source)}
+
+
+def open_base(folder: Path, base: dict[str, str]) -> Source:
+  """Opens the weights that the adapters in `folder` belong to; `base` is of `name_base`.
+
+  Raises:
+    InputError: they are not there any more, or are others.
+  """
+  try:
+    source = open_source(base['name'])
+  except InputError as error:
+    raise InputError(f'{folder} holds adapters of {base["name"]}, which cannot be opened: {error}') from None
+  there = fingerprint(source)
+  if there != base['fingerprint']:
+    raise InputError(
+      f'{folder} holds adapters of the weights {base["fingerprint"]}, but {base["name"]} now has {there}: put those '
+      f'weights back, or write their new place into "base" of {folder / "config.json"}'
+    )
+  return source
 
 
 def fingerprint(source: Source) -> str:

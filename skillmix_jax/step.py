@@ -8,13 +8,14 @@ import optax
 
 from skillmix_jax.loss import Loss, counts, scale_weights, token_losses
 from skillmix_jax.mesh import spec
+from skillmix_jax.models.adapters import Trained, join
 from skillmix_jax.models.decoder import Decoder
 
 
 class State(NamedTuple):
   """All that a training step changes; the optimizer's count says which step it is."""
 
-  params: Decoder
+  params: Trained
   opt: optax.OptState
 
 
@@ -36,13 +37,15 @@ def _split(batch: dict, pieces: int) -> dict:
 
 
 def train_step(
-  state: State, batch: dict, *, tx: optax.GradientTransformation, loss: Loss, accumulation: int, packed: bool
-) -> tuple[State, dict]:
+  state: State, batch: dict, frozen: Decoder | None = None, *, tx: optax.GradientTransformation, loss: Loss,
+  accumulation: int, packed: bool,
+) -> tuple[State, dict]:  # fmt: skip
   """Makes one update from one global batch.
 
   Args:
-    state: weights and optimizer state.
+    state: weights that train, and optimizer state.
     batch: see data/mixture.py; rows split over (data, fsdp).
+    frozen: what computes with them and has no gradient, see models/adapters.py.
     tx: the optimizer.
     loss: what is minimised.
     accumulation: number of pieces whose gradients are added up; the loss is divided once, by the counts of the
@@ -56,7 +59,7 @@ def train_step(
   scaled = scale_weights(loss, batch['weights'], batch['is_text'])
 
   def objective(params, piece):
-    losses_BT = _losses(params, piece, loss, packed)
+    losses_BT = _losses(join(params, frozen), piece, loss, packed)
     per_row = (losses_BT * piece['weights']).sum(axis=1)
     text = jnp.where(piece['is_text'], per_row, 0).sum()
     return (losses_BT * piece['scaled']).sum(), (per_row.sum() - text, text)

@@ -7,7 +7,8 @@ The same command again continues where the run stopped, with exactly the steps t
 saves and exits with code 85, Ctrl-C saves and exits with code 130 (a second one ends at once): run the same command
 again. Any key of the config can be set on the command line (--config.steps=20); configs/common.py lists them with
 their meaning. A run starts from the first of these that exists: its own workdir, the weights that model.init_from
-names, random weights. If a checkpoint is damaged, a line says so and the one before it is used.
+names, random weights. If a checkpoint is damaged, a line says so and the one before it is used. With
+--config.model.lora.rank=16 adapters train beside those weights, which are frozen, and checkpoints hold them alone.
 
 Writes into the workdir (default runs/<config>): config.json, run.json, tokenizer/, metrics.jsonl, TensorBoard
 events, checkpoints/<step>/{params,opt}, compile_cache/; every config.sample_every steps also samples/<step>.jsonl,
@@ -43,10 +44,10 @@ from skillmix_jax.lock import hold_together
 from skillmix_jax.loss import Loss
 from skillmix_jax.mesh import explain_lost_process, initialize_distributed, make_mesh, place_batch
 from skillmix_jax.metrics import Report, Throughput, Writer
-from skillmix_jax.models import attention, decoder
+from skillmix_jax.models import adapters, attention
 from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer
-from skillmix_jax.pretrained import open_source
+from skillmix_jax.pretrained import open_base, open_source
 from skillmix_jax.step import State, train_step
 from skillmix_jax.stopping import CtrlC
 
@@ -61,14 +62,17 @@ def make_mixture(config: ConfigDict, data: Data, mesh: jax.sharding.Mesh) -> mix
   return mixture.with_rows(rows_of_step(mixture.rows_needed, devices, config.accumulation))
 
 
-def start_state(config: ConfigDict, cfg: Config, like: State, checkpoints: Checkpoints, mesh, make_opt):
-  """Returns the state to start from and its step: own workdir, then model.init_from, then random weights."""
+def start_state(config: ConfigDict, cfg: Config, like: State, checkpoints: Checkpoints, mesh, make_opt, base):
+  """Returns the state to start from and its step: own workdir, then model.init_from, then random weights.
+
+  Where model.init_from is the frozen `base` of adapters, these are random.
+  """
   if checkpoints.latest is not None:
     return checkpoints.restore_latest(like, mesh)
-  if config.model.init_from:
-    params = open_source(config.model.init_from).load(like.params, mesh)
+  if config.model.init_from and base is None:
+    params: adapters.Trained = open_source(config.model.init_from).load(like.params, mesh)
   else:
-    params = decoder.init(cfg, config.seed)
+    params = adapters.init(cfg, config.seed)
   return State(params, make_opt(params)), 0
 
 
@@ -104,6 +108,7 @@ def train(config: ConfigDict, folder: Path) -> int:
   ):  # fmt: skip
     if checkpoints.latest is not None:  # a run that saved nothing has nothing to lose
       workdir.check_continues(folder, resolved)
+    base = open_base(folder, resolved['base']) if 'base' in resolved else None
     samples = None
     if config.sample_every:
       samples = TrainingSamples(config.sample_prompts, folder, cfg, data)
@@ -112,14 +117,15 @@ def train(config: ConfigDict, folder: Path) -> int:
       return 0
     tx = optimizer.transform(config.steps)
     make_opt = jax.jit(tx.init)
-    like_params = decoder.abstract(cfg)
+    like_params, like_frozen = adapters.abstract(cfg)
     like = State(like_params, jax.eval_shape(make_opt, like_params))
     checkpoints.check_disk(like)
     if main_process:
       workdir.record_start(folder, resolved, Path(config.data.path) / 'tokenizer', list(mesh.devices.flat))
     writer = not_finite = None
     try:
-      state, start = start_state(config, cfg, like, checkpoints, mesh, make_opt)
+      state, start = start_state(config, cfg, like, checkpoints, mesh, make_opt, base)
+      frozen = base.load(like_frozen, mesh) if base is not None else None
 
       # The step, and what is said about it.
       options = {'xla_gpu_deterministic_ops': True} if config.deterministic and jax.default_backend() == 'gpu' else None
@@ -128,6 +134,7 @@ def train(config: ConfigDict, folder: Path) -> int:
         donate_argnums=0, compiler_options=options,
       )  # fmt: skip
       held_out = HeldOut(data, config.held_out.rows, resolved['held_out']['chosen'], mixture.num_rows, loss, mesh)
+      measure = lambda: held_out(adapters.join(state.params, frozen))
       peak = peak_flops(mesh.devices.flat[0].device_kind)
       clock = Throughput(mixture.num_rows * data.length, cfg.train_flops_per_token(data.length), mesh.size, peak)
       writer = Writer(folder, start, config.steps) if main_process else None
@@ -136,13 +143,13 @@ def train(config: ConfigDict, folder: Path) -> int:
       say_start(cfg, mesh, mixture, data, start, config.steps)
 
       if samples is not None and start and start % config.sample_every == 0 and not samples.has(start):
-        samples.write(start, state.params)  # it was stopped between the checkpoint and these
-      if start == 0 and (losses := held_out(state.params)):
+        samples.write(start, adapters.merge(state.params, frozen))  # it was stopped between the checkpoint and these
+      if start == 0 and (losses := measure()):
         report.write({'step': 0, **losses})
       pending = None  # the step that the devices are working on; it is read when the next one is queued
       for g, batch in mixtures.iterate(mixture, start, config.steps):
         step = g + 1
-        state, metrics = step_fn(state, place_batch(mesh, batch))
+        state, metrics = step_fn(state, place_batch(mesh, batch), frozen)
         ctrl_c.saves = True
         if pending is not None:
           report.finish(*pending)
@@ -155,11 +162,11 @@ def train(config: ConfigDict, folder: Path) -> int:
         if not (measuring or saving or sampling):
           continue
         # The row goes to disk before the checkpoint does: whoever resumes from it finds them all.
-        report.finish(*pending, measure=partial(held_out, state.params) if measuring else None)
+        report.finish(*pending, measure=measure if measuring else None)
         pending = None
         clock.pause()
         if samples is not None and sampling and not preempted:
-          samples.write(step, state.params)  # before the checkpoint, as the row
+          samples.write(step, adapters.merge(state.params, frozen))  # before the checkpoint, as the row
         if saving:
           checkpoints.save(step, state)
         if preempted and not last:
@@ -170,7 +177,7 @@ def train(config: ConfigDict, folder: Path) -> int:
             print(f'Ctrl-C: step {step} is saved, and the run continues after it', file=sys.stderr, flush=True)
           return code
         if samples is not None and sampling and preempted:
-          samples.write(step, state.params)
+          samples.write(step, adapters.merge(state.params, frozen))
     except FloatingPointError as error:
       not_finite = str(error)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
@@ -198,8 +205,9 @@ def say_start(cfg: Config, mesh, mixture, data: Data, start: int, steps: int):
     return
   where = f'continues after step {start}' if start else 'starts'
   shape = ' x '.join(f'{name} {size}' for name, size in mesh.shape.items())
+  weights = f'{f"{cfg.num_trained:,} weights of adapters beside " if cfg.lora else ""}{cfg.num_params:,} weights'
   print(
-    f'{where}, to step {steps}: {cfg.num_params:,} weights ({cfg.dtype} compute, {cfg.attention} attention) on '
+    f'{where}, to step {steps}: {weights} ({cfg.dtype} compute, {cfg.attention} attention) on '
     f'{mesh.size} x {mesh.devices.flat[0].device_kind} ({shape}); a step is {mixture.num_rows} rows x {data.length} '
     f'tokens; held out: {", ".join(data.sources("held_out")) or "nothing"}',
     file=sys.stderr, flush=True,

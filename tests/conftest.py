@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -70,6 +71,17 @@ def small_data(small_raw, tmp_path_factory) -> Path:
     dialogs=[str(small_raw / 'dialogs.jsonl')], text=[str(small_raw / 'text.jsonl')], held_out=0.2,
   )  # fmt: skip
   return out
+
+
+@pytest.fixture(scope='session')
+def small_hf(tmp_path_factory, small_raw) -> Path:
+  """A random Mistral folder with the tokenizer of the small data."""
+  from helpers.from_torch import torch_model
+
+  folder = tmp_path_factory.mktemp('hf') / 'model'
+  torch_model('mistral', vocab_size=304).save_pretrained(folder)
+  shutil.copy(small_raw / 'tokenizer' / 'tokenizer.json', folder)
+  return folder
 
 
 @pytest.fixture(scope='session')

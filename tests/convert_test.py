@@ -30,15 +30,6 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope='module')
-def small_hf(tmp_path_factory, small_raw) -> Path:
-  """A random Mistral folder with the tokenizer of the small data."""
-  folder = tmp_path_factory.mktemp('hf') / 'model'
-  torch_model('mistral', vocab_size=304).save_pretrained(folder)
-  shutil.copy(small_raw / 'tokenizer' / 'tokenizer.json', folder)
-  return folder
-
-
-@pytest.fixture(scope='module')
 def small_run(tmp_path_factory, small_hf) -> Path:
   """The same as a workdir."""
   folder = tmp_path_factory.mktemp('converted') / 'run'

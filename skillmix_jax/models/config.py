@@ -5,6 +5,7 @@ import math
 
 from skillmix_jax.errors import InputError
 from skillmix_jax.models.families import FAMILIES, Family
+from skillmix_jax.models.lora import Lora, read_lora
 
 REMAT = ('full', 'save_qkv', 'save_qkv_context', 'save_all_matmuls')
 ATTENTION = ('xla', 'cudnn', 'splash')
@@ -83,11 +84,13 @@ class Config:
     norm_eps: added to the mean square in RMSNorm.
     window: sliding window in tokens, the token itself counted (None: all before it are seen).
     tie_embeddings: the output head is the embedding table.
-    dtype: of the computation; the weights are always float32.
+    dtype: of the computation; the weights that train are always float32.
     remat: what a block keeps for its backward pass: 'full' recomputes everything, 'save_qkv' keeps the projected
       queries, keys and values, 'save_qkv_context' also the attention's output, 'save_all_matmuls' also the MLP's two
       wide products.
     attention: 'xla' runs everywhere; 'cudnn' is NVIDIA's fused kernel, in bfloat16; 'splash' jax's own for TPUs.
+    lora: adapters that train, all other weights being frozen (None: all weights train); a dict of its fields is taken
+      as well.
   """
 
   model_type: str
@@ -107,10 +110,13 @@ class Config:
   remat: str = 'full'
   attention: str = 'xla'
   rope_scaling: RopeScaling | None = None
+  lora: Lora | None = None
 
   def __post_init__(self):
     if isinstance(self.rope_scaling, dict):
       object.__setattr__(self, 'rope_scaling', RopeScaling(**self.rope_scaling))
+    if isinstance(self.lora, dict):
+      object.__setattr__(self, 'lora', read_lora(self.lora))
     choices = {'model_type': tuple(FAMILIES), 'dtype': DTYPES, 'remat': REMAT, 'attention': ATTENTION}
     for name, allowed in choices.items():
       if getattr(self, name) not in allowed:
@@ -125,6 +131,8 @@ class Config:
       raise InputError(f'model.head_dim={self.head_dim} must be even: rotary embeddings turn pairs')
     if self.window is not None and self.window < 1:
       raise InputError(f'model.window={self.window} must be at least 1 token, or None')
+    if self.lora is not None:
+      self.lora.check_targets([name for name, weight in self.block_weights.items() if weight.kind == 'matrix'])
 
   @property
   def family(self) -> Family:
@@ -184,21 +192,40 @@ class Config:
     }
 
   @property
+  def adapter_weights(self) -> dict[str, Weight]:
+    """The adapters of one block by their names, NAME_a and NAME_b for each target; they are beside `weights`."""
+    adapters, rank = {}, self.lora.rank if self.lora else 0
+    for name in self.lora.targets if self.lora else ():
+      (num_in, num_out), (dim_in, dim_out) = self.block_weights[name].shape, self.block_weights[name].dims
+      adapters[f'{name}_a'] = Weight('matrix', (num_in, rank), (dim_in, None))
+      adapters[f'{name}_b'] = Weight('matrix', (rank, num_out), (None, dim_out))
+    return adapters
+
+  @property
   def num_params(self) -> int:
-    """Number of weights, the embedding table included."""
+    """Number of weights, the embedding table included and adapters left out."""
     num_of = lambda name: self.num_layers if name.startswith('blocks.') else 1
     return sum(num_of(name) * weight.size for name, weight in self.weights.items())
+
+  @property
+  def num_trained(self) -> int:
+    """Number of weights that train: all, or those of the adapters."""
+    if self.lora is None:
+      return self.num_params
+    return self.num_layers * sum(weight.size for weight in self.adapter_weights.values())
 
   def train_flops_per_token(self, length: int) -> float:
     """Model FLOPs to train on one token of a row of `length` tokens; recomputation is not counted.
 
-    6 for each weight that multiplies (2 forward, 4 backward; the embedding lookup multiplies nothing, a tied table
-    multiplies as the head) and 6 * layers * length * heads * head_dim for causal attention: 12 (two products, 2 + 4
-    FLOPs) times the length/2 keys that an average token sees.
+    6 for each weight that multiplies (2 forward, 4 backward; without its own gradient 4, if it is frozen; the embedding
+    lookup multiplies nothing, a tied table multiplies as the head) and 6 * layers * length * heads * head_dim for
+    causal attention: 12 (two products, 2 + 4 FLOPs) times the length/2 keys that an average token sees.
     """
     lookup = 0 if self.tie_embeddings else self.vocab_size * self.dim
     attention = 6 * self.num_layers * length * self.num_heads * self.head_dim
-    return 6 * (self.num_params - lookup) + attention
+    multiplied = self.num_params - lookup
+    products = 6 * multiplied if self.lora is None else 4 * multiplied + 6 * self.num_trained
+    return products + attention
 
 
 _LLAMA2_7B = Config(

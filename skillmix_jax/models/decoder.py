@@ -61,7 +61,8 @@ def _start(weight: Weight, rngs: nnx.Rngs) -> nnx.Param:
 class Block(nnx.Module):
   """Attention and a gated MLP, each normed before or after and added to the residual stream; to train and to decode.
 
-  It has the weights that `Config.block_weights` names, and what has no weight is left out.
+  It has the weights that `Config.block_weights` names, and what has no weight is left out. A matrix may have adapters
+  beside it, see `Config.adapter_weights`.
   """
 
   def __init__(self, cfg: Config, rngs: nnx.Rngs):
@@ -83,7 +84,13 @@ class Block(nnx.Module):
       return layout.norm(x, getattr(self, name)[...], cfg.norm_eps) if name in weights else x
 
     def times(name, x):
-      return layout.multiply(x, getattr(self, name)[...], weights[name].dims)
+      product = layout.multiply(x, getattr(self, name)[...], weights[name].dims)
+      if cfg.lora is None or not hasattr(self, f'{name}_a'):
+        return product
+      low, adapters = x, cfg.adapter_weights
+      for factor in (f'{name}_a', f'{name}_b'):
+        low = layout.multiply(low, getattr(self, factor)[...], adapters[factor].dims)
+      return product + cfg.lora.scale * low
 
     def project(name, x):
       product, bias = times(name, x), f'{name}_bias'
@@ -168,6 +175,13 @@ def init(cfg: Config, seed: int) -> Decoder:
 def abstract(cfg: Config) -> Decoder:
   """Shapes, dtypes and shardings of a decoder's weights; nothing is allocated."""
   return jax.eval_shape(lambda: Decoder(cfg, nnx.Rngs(params=jax.random.key(0))))
+
+
+def abstract_copy(cfg: Config) -> Decoder:
+  """As `abstract`, in the dtypes of a copy that computes and does not train."""
+  like = abstract(cfg)
+  copied = lambda x, weight: jax.ShapeDtypeStruct(x.shape, weight.copied_as(cfg.dtype), sharding=x.sharding)
+  return jax.tree.map(copied, like, describe(like))
 
 
 def name_of(path) -> str:

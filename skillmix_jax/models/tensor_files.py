@@ -115,18 +115,23 @@ def write_folder(
     f'model-{number:05d}-of-{len(pieces):05d}.safetensors' for number in range(1, len(pieces) + 1)
   ]  # fmt: skip
   for name, piece in zip(names, pieces):
-    with open(folder / name, 'wb') as stream:
-      stream.write(_header(piece, dtype))
-      for shape in piece.values():
-        tensor = np.ascontiguousarray(next(tensors))
-        if tensor.shape != shape or tensor.dtype != dtype:
-          raise ValueError(f'{name}: {tensor.shape} {tensor.dtype} where {shape} {dtype} was announced')
-        tensor.view(np.uint8).tofile(stream)
+    write_file(folder / name, piece, tensors, dtype)
   if len(pieces) > 1:
     total = sum(dtype.itemsize * int(np.prod(shape)) for shape in shapes.values())
     weight_map = {tensor: name for name, piece in zip(names, pieces) for tensor in piece}
     index = {'metadata': {'total_size': total}, 'weight_map': weight_map}
     (folder / INDEX).write_text(json.dumps(index, indent=1) + '\n')
+
+
+def write_file(path: Path, shapes: dict[str, tuple[int, ...]], tensors: Iterator[np.ndarray], dtype: np.dtype):
+  """Writes the next of `tensors`, which come in the order of `shapes`, into one file."""
+  with open(path, 'wb') as stream:
+    stream.write(_header(shapes, dtype))
+    for shape in shapes.values():
+      tensor = np.ascontiguousarray(next(tensors))
+      if tensor.shape != shape or tensor.dtype != dtype:
+        raise ValueError(f'{path.name}: {tensor.shape} {tensor.dtype} where {shape} {dtype} was announced')
+      tensor.view(np.uint8).tofile(stream)
 
 
 def _split(shapes: dict[str, tuple[int, ...]], dtype: np.dtype, max_bytes: int) -> list[dict[str, tuple[int, ...]]]:

@@ -10,7 +10,7 @@ import optax
 
 from skillmix_jax.loss import Loss
 from skillmix_jax.mesh import make_mesh, on_mesh, spec
-from skillmix_jax.models import decoder
+from skillmix_jax.models import adapters
 from skillmix_jax.planning.estimate import Run
 from skillmix_jax.planning.hardware import GIB, Target, absent_devices
 from skillmix_jax.step import State, train_step
@@ -34,14 +34,15 @@ def compile_step(run: Run, target: Target, loss: Loss, tx: optax.GradientTransfo
   """Compiles the training step; see train_step for `loss`, `tx` and `packed`."""
   mesh = make_mesh(run.data, run.fsdp, run.tensor, absent_devices(target))
   with jax.set_mesh(mesh):
-    params = decoder.abstract(run.config)
+    params, frozen = adapters.abstract(run.config)
     state = on_mesh(State(params, jax.eval_shape(jax.jit(tx.init), params)), mesh)
+    frozen = on_mesh(frozen, mesh)
     kinds = dict.fromkeys(('tokens', 'targets', 'positions', 'segments'), 'int32') | dict(weights='float32')
     shape = (run.rows, run.length)
     batch = {name: jax.ShapeDtypeStruct(shape, kind, sharding=_rows(mesh, 2)) for name, kind in kinds.items()}
     batch['is_text'] = jax.ShapeDtypeStruct(shape[:1], 'bool', sharding=_rows(mesh, 1))
     step = partial(train_step, tx=tx, loss=loss, accumulation=run.accumulation, packed=packed)
-    lowered = jax.jit(step, donate_argnums=0).lower(state, batch)
+    lowered = jax.jit(step, donate_argnums=0).lower(state, batch, frozen)
     try:
       # Autotuning would have to run kernels.
       compiled = lowered.compile({'xla_gpu_autotune_level': '0'} if target.platform == 'cuda' else None)
@@ -53,7 +54,7 @@ def compile_step(run: Run, target: Target, loss: Loss, tx: optax.GradientTransfo
   found = compiled.memory_analysis()
   assert found is not None
   peak = found.peak_memory_in_bytes
-  sizes = {'weights': _bytes(state.params), 'moments': _bytes(state.opt), 'peak': peak}
+  sizes = {'weights': _bytes((state.params, frozen)), 'moments': _bytes(state.opt), 'peak': peak}
   try:
     return Compiled(sizes, compiled.as_text(), False)
   except jax.errors.JaxRuntimeError:  # libtpu cannot print every program

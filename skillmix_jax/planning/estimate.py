@@ -44,25 +44,27 @@ class Run:
 def memory(run: Run) -> dict[str, float]:
   """Bytes of one device by kind; their sum is the peak."""
   cfg, tokens, shards = run.config, run.tokens, run.fsdp * run.tensor
-  weights = 4 * cfg.num_params / shards
   width = 2 if cfg.dtype == 'bfloat16' else 4
+  trained, frozen = 4 * cfg.num_trained / shards, (width * cfg.num_params / shards if cfg.lora else 0)
   heads, kv_heads, ffn = (n / run.tensor for n in (cfg.num_heads, cfg.num_kv_heads, cfg.ffn_dim))
   qkv, context = (heads + 2 * kv_heads) * cfg.head_dim, heads * cfg.head_dim
 
   num_kept = {'full': 0, 'save_qkv': 1, 'save_qkv_context': 2, 'save_all_matmuls': 3}[cfg.remat]
   kept = cfg.num_layers * tokens * (cfg.dim + sum((qkv, context, 2 * ffn)[:num_kept])) * width
 
-  # While a block is gone through backward: its weights and the next's, their gradients, its activations.
+  # While a block is gone through backward: its weights and the next's, their gradients (frozen ones have none), its
+  # activations.
   tables = (1 if cfg.tie_embeddings else 2) * cfg.vocab_size * cfg.dim
   block = (cfg.num_params - tables) / cfg.num_layers / run.tensor
   scores = 4 * heads * run.length * tokens if cfg.attention == 'xla' else 0
-  in_block = 3 * width * block + tokens * (8 * cfg.dim + 6 * ffn) * width + scores
+  in_block = (2 if cfg.lora else 3) * width * block + tokens * (8 * cfg.dim + 6 * ffn) * width + scores
   # While the loss is: the head, its gradient, and the logits of a chunk, three times in float32.
-  in_head = (width + 4) * cfg.vocab_size * cfg.dim / run.tensor + 12 * tokens / run.chunks * cfg.vocab_size / run.tensor
+  head = cfg.vocab_size * cfg.dim / run.tensor * (width + (0 if cfg.lora else 4))
+  in_head = head + 12 * tokens / run.chunks * cfg.vocab_size / run.tensor
   return {
-    'weights': weights,
-    'moments': run.moment_bytes * cfg.num_params / shards,
-    'gradients': weights * (1 if run.accumulation == 1 else 2),
+    'weights': trained + frozen,
+    'moments': run.moment_bytes * cfg.num_trained / shards,
+    'gradients': trained * (1 if run.accumulation == 1 else 2),
     'kept for the backward pass': kept,
     'workspace': max(in_block, in_head),
   }
@@ -71,14 +73,15 @@ def memory(run: Run) -> dict[str, float]:
 def step_seconds(run: Run, target: Target) -> tuple[float, float]:
   """Seconds of a step: everything overlaps at the better MFU; at the worse, nothing does.
 
-  Sent are the bf16 weights twice and the gradients once over 'fsdp', each accumulation step anew, and the gradients
-  twice over 'data'.
+  Sent are the bf16 weights twice and the gradients of those that train once over 'fsdp', each accumulation step anew,
+  and the gradients twice over 'data'.
   """
   cfg, used = run.config, run.data * run.fsdp * run.tensor
   flops = run.rows * run.length * cfg.train_flops_per_token(run.length)
   fast, slow = (flops / (used * target.peak * mfu) for mfu in MFU)
   within, across = target.link_among(run.fsdp * run.tensor), target.link_among(used)
-  gathered = 3 * 2 * cfg.num_params / run.tensor * run.accumulation * (run.fsdp - 1) / run.fsdp
-  summed = 2 * 4 * cfg.num_params / (run.fsdp * run.tensor) * (run.data - 1) / run.data
+  sent = 2 * (2 * cfg.num_params + cfg.num_trained)
+  gathered = sent / run.tensor * run.accumulation * (run.fsdp - 1) / run.fsdp
+  summed = 2 * 4 * cfg.num_trained / (run.fsdp * run.tensor) * (run.data - 1) / run.data
   sending = gathered / within + summed / across
   return max(fast, sending), slow + sending

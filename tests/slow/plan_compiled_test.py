@@ -25,6 +25,11 @@ def test_7b_on_4xh100(tmp_path):
   assert answer['fits'] and 34 < answer['gib'] < 50
 
 
+def test_7b_with_adapters_fits_a_card_of_24_gb(tmp_path):
+  answer = plan(tmp_path, 'mistral7b', '1xA100-40GB', '--config.model.lora.rank=16', '--config.accumulation=16')
+  assert answer['fits'] and 13.7 < answer['gib'] < 0.95 * 22  # a card of 24 GB has some 22 to 24 GiB
+
+
 @pytest.mark.parametrize(('target', 'enough'), [('2xH100', '4xH100'), ('v5e-8', 'v5e-32')])
 def test_where_13b_does_not_fit(tmp_path, target, enough):
   answer = plan(tmp_path, 'llama13b', target)
