@@ -20,6 +20,7 @@ import jax
 import ledger_speed
 import minimix_speed
 import mistral_common
+import refill_speed
 import train_speed
 from jax.extend.core import jaxprs_in_params
 from rich.console import Console
@@ -145,7 +146,8 @@ def main():
   with tempfile.TemporaryDirectory() as folder:
     for row in input_speed(Path(folder)):
       table.add_row(*row)
-  for row in (*decoding(), compile_time(), *flops(), *ledger_speed.measure(), *minimix_speed.measure()):
+  sampling = (*decoding(), *refill_speed.measure())
+  for row in (*sampling, compile_time(), *flops(), *ledger_speed.measure(), *minimix_speed.measure()):
     table.add_row(*row)
   console.print(table)
 

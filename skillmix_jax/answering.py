@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ class Model:
 
   def sample_dialogs(
     self, dialogs: Sequence[dict], *, temperature: float, top_p: float = 1.0, max_new_tokens: int = 512, seed: int = 0,
-    batch_size: int | None = None, on_batch: Callable[[int, int, float], Any] | None = None,
+    batch_size: int | None = None,
   ) -> Iterator[dict]:  # fmt: skip
     """Returns answers {'id', 'answer', 'num_tokens', 'finish_reason'} to dialogs {'id', 'messages'}; see
     Sampler.sample.
@@ -137,7 +137,6 @@ class Model:
       batch_size = self.choose_batch_size(longest, max(1, len(prompts)), max_new_tokens)
     answers = self.load().sample(
       prompts, batch_size=batch_size, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed,
-      on_batch=on_batch,
     )  # fmt: skip
     return (to_row(*answer, self._template, self._encoder) for answer in answers)
 

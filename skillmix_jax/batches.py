@@ -1,8 +1,8 @@
 """Which prompts share a batch, how many, and on what mesh: what an answer may depend on besides its own prompt.
 
 Sums of bfloat16 numbers come out differently for arrays of other shapes. So the shapes that a prompt meets are its own:
-it is padded to the bucket of its own length, a batch holds prompts of one bucket, and every batch has the same number
-of rows, the last one of a bucket filled up with rows that mean nothing.
+it is padded to the bucket of its own length, a batch holds prompts of one bucket, and a batch, and the piece of it that
+is read at a time, always has the same number of rows, filled up with rows that mean nothing.
 """
 
 import itertools
@@ -19,9 +19,12 @@ from skillmix_jax.models.config import Config
 
 CHUNK = 16  # tokens a call: the host looks for ended rows, and waits for the device, once a chunk
 SMALLEST_BUCKET = 32
+PIECES = 8  # of a batch, as prompts are read: so many rows are free, at most, while a whole piece of them is waited for
+READ_TOKENS = 2048  # of a device at a time, or a longer prompt: the memory for reading is limited
 MOST_ROWS = 128  # of one device, by default
 CPU_ROWS = 32  # where the memory is not known
 REPLICATE_BELOW = 0.6  # of a device's free memory: weights that take less are held whole
+USABLE = 0.9  # of what weights and reading leave: the rest is for the compilers' own buffers, and holes
 
 Prompt = tuple[str, Sequence[int]]
 
@@ -34,13 +37,16 @@ def bucket(length: int) -> int:
   return size
 
 
-def batches(prompts: Sequence[Prompt], num_rows: int) -> Iterator[tuple[int, Sequence[Prompt]]]:
-  """Yields (padded length, at most `num_rows` prompts), the longest first, so that what does not fit fails at once."""
+def buckets(prompts: Sequence[Prompt]) -> Iterator[tuple[int, Sequence[Prompt]]]:
+  """Yields (padded length, its prompts), the longest first, so that what does not fit fails at once."""
   longest_first = sorted(prompts, key=lambda prompt: -len(prompt[1]))
   for length, group in itertools.groupby(longest_first, key=lambda prompt: bucket(len(prompt[1]))):
-    same = list(group)
-    for start in range(0, len(same), num_rows):
-      yield length, same[start : start + num_rows]
+    yield length, list(group)
+
+
+def piece_of(num_rows: int, length: int) -> int:
+  """Returns how many prompts of this length a device with so many rows reads at a time."""
+  return max(1, min(num_rows // PIECES, READ_TOKENS // length))
 
 
 def free_bytes() -> int | None:
@@ -59,6 +65,18 @@ def weight_bytes(cfg: Config) -> int:
 def cache_bytes(cfg: Config, num_slots: int) -> int:
   """Counts the bytes of the keys and values of one row."""
   return 2 * cfg.num_layers * cfg.num_kv_heads * cfg.head_dim * num_slots * jnp.dtype(cfg.dtype).itemsize
+
+
+def reading_bytes(cfg: Config, length: int) -> int:
+  """Counts the bytes at most, besides weights and cache, that a device takes to read prompts of this length."""
+  heads = (cfg.num_heads + 2 * cfg.num_kv_heads) * cfg.head_dim
+  numbers = 4 * cfg.dim + 2 * heads + 3 * cfg.ffn_dim
+  return max(READ_TOKENS, length) * numbers * jnp.dtype(cfg.dtype).itemsize
+
+
+def choosing_bytes(cfg: Config) -> int:
+  """Counts the bytes that choosing a token takes for a row: logits, noise and what top-p keeps, in float32."""
+  return 4 * 4 * cfg.vocab_size
 
 
 def decode_mesh(cfg: Config, free: int | None) -> jax.sharding.Mesh:
@@ -96,9 +114,10 @@ def fitting_batch_size(
   data, tensor = mesh.shape['data'], mesh.shape['tensor']
   num_rows = CPU_ROWS
   if free is not None:
-    row_bytes = cache_bytes(cfg, bucket(longest) + max_new_tokens + CHUNK) // tensor
-    # Half of the memory is left to reading the prompts.
-    num_rows = data * max(1, min(MOST_ROWS, (free - weight_bytes(cfg) // tensor) // 2 // row_bytes))
+    length = bucket(longest)
+    row_bytes = cache_bytes(cfg, length + max_new_tokens + CHUNK) // tensor + choosing_bytes(cfg)
+    left = free - weight_bytes(cfg) // tensor - reading_bytes(cfg, length)
+    num_rows = data * max(1, min(MOST_ROWS, int(USABLE * left) // row_bytes))
   return rows_on(mesh, min(num_rows, num))
 
 

@@ -1,35 +1,34 @@
-"""Batched sampling: prompts are read in one pass, then every row grows by a token at a time from a cache of keys.
+"""Batched sampling: every row grows by a token at a time from a cache of keys; rows that end take the next prompts.
 
 The weights are a copy in the compute dtype, whole on every device or split over 'tensor', never over 'fsdp': a split
 over fsdp would send all weights over the network for every token. A row's noise depends on the seed, the row's id
-and the number of the token alone; the shapes that it is computed in on its own length and the batch size (batches.py).
-So its neighbours, the order and a restart change no answer.
+and the number of the token alone; the shapes that it is computed in on its own length and the batch size (batches.py);
+its part of the cache is written anew when it takes a prompt. So its neighbours, when it begins, the order and a restart
+change no answer.
 
-The cache goes round the loop over tokens as its carry, donated, and is updated in place.
+Two programs take turns: `fill` reads a piece of the prompts into free rows, `extend` grows all rows by CHUNK tokens; in
+between the host looks which answers have ended (refill.py). The cache is donated to both and updated in place.
 
-Dims: B batch, T time, V vocab, C tokens of a call.
+Dims: B batch, R rows of a piece, T time, V vocab, C tokens of a call.
 """
 
-import hashlib
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skillmix_jax.batches import CHUNK, Prompt, batches, rows_on
+from skillmix_jax.batches import CHUNK, Prompt, buckets, piece_of, rows_on
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import place_batch, spec
-from skillmix_jax.models.cached import Weights, copy_weights, read_prompts, read_token
+from skillmix_jax.models.cached import Weights, copy_weights, empty_cache, read_prompts, read_token
 from skillmix_jax.models.config import Config
 from skillmix_jax.models.decoder import Decoder
+from skillmix_jax.refill import Answer, Rows
 
 TEMPERATURES = 1e-3, 1e3  # beyond these, logits in float32 are all equal or infinite
-
-Answer = tuple[str, list[int], str]
 
 
 class Rule(NamedTuple):
@@ -60,79 +59,74 @@ def _keep_top_p(logits_BV, top_p):
   return jnp.where(bits >= jnp.minimum(low, likeliest)[:, None], logits_BV, -jnp.inf)
 
 
-def choose(logits_VB, keys_B2, index, temperature, top_p, rule: Rule):
+def choose(logits_VB, keys_B2, index_B, temperature, top_p, rule: Rule):
   """Chooses the next token of each row, int32 [B].
 
   Args:
     logits_VB: float32.
-    keys_B2: uint32, the noise of each row, see `row_key`.
-    index: number of the token in its answer.
+    keys_B2: uint32, the noise of each row, see `refill.row_key`.
+    index_B: int32, number of the token in its answer.
     temperature: divides the logits before top_p cuts; float32 above 0 unless the rule is greedy.
     top_p: in (0, 1]; used where the rule is nucleus.
   """
 
-  def local(logits_VB, keys_B2, index, temperature, top_p):
+  def local(logits_VB, keys_B2, index_B, temperature, top_p):
     if rule.greedy:
       return jnp.argmax(logits_VB, axis=0).astype(jnp.int32)
     scaled = logits_VB / temperature
     if rule.nucleus:
       scaled = _keep_top_p(scaled.T, top_p).T
-    noise = lambda key: jax.random.gumbel(jax.random.fold_in(key, index), logits_VB.shape[:1])
+    noise = lambda key, index: jax.random.gumbel(jax.random.fold_in(key, index), logits_VB.shape[:1])
     keys = jax.random.wrap_key_data(keys_B2, impl='threefry2x32')
-    return jnp.argmax(scaled + jax.vmap(noise, out_axes=1)(keys), axis=0).astype(jnp.int32)
+    return jnp.argmax(scaled + jax.vmap(noise, out_axes=1)(keys, index_B), axis=0).astype(jnp.int32)
 
   mapped = jax.shard_map(local, out_specs=spec('batch'), check_vma=False)
-  return mapped(logits_VB, keys_B2, index, temperature, top_p)
-
-
-def row_key(seed: int, row_id: str) -> np.ndarray:
-  """Makes the key of a row's noise, uint32 [2], from the seed and the row's id."""
-  return np.frombuffer(hashlib.sha256(f'{seed}\n{row_id}'.encode()).digest()[:8], '<u4').copy()
-
-
-@partial(jax.jit, static_argnames=('cfg', 'rule', 'num_slots'))
-def prefill(weights: Weights, batch: dict, temperature, top_p, *, cfg: Config, rule: Rule, num_slots: int):
-  """Reads the prompts and chooses the first token of each answer.
-
-  Args:
-    batch: tokens int32 [B, T], padded on the right; lengths int32 [B]; keys uint32 [B, 2].
-    num_slots: length of the cache.
-
-  Returns:
-    Tokens int32 [B], split by rows; the same on every device; the cache.
-  """
-  logits_VB, cache = read_prompts(cfg, weights, batch['tokens'], batch['lengths'], num_slots)
-  token_B = choose(logits_VB, batch['keys'], jnp.int32(0), temperature, top_p, rule)
-  return token_B, jax.reshard(token_B, spec(None)), cache
+  return mapped(logits_VB, keys_B2, index_B, temperature, top_p)
 
 
 @partial(jax.jit, static_argnames=('cfg', 'rule'), donate_argnames='cache')
-def extend(weights: Weights, cache, token_B, batch: dict, first, temperature, top_p, *, cfg: Config, rule: Rule):
+def fill(weights: Weights, cache, piece: dict, temperature, top_p, *, cfg: Config, rule: Rule):
+  """Reads prompts into rows of the cache and chooses the first token of each answer.
+
+  Args:
+    cache: of `empty_cache` or the last call of `fill` or `extend`; it is donated.
+    piece: tokens int32 [R, T], padded on the right; lengths int32 [R]; keys uint32 [R, 2]; rows int32 [R], which of its
+      device's rows a prompt gets; it gets none where that is past the last.
+
+  Returns:
+    Tokens int32 [R], the same on every device, and the cache.
+  """
+  logits_VR, cache = read_prompts(cfg, weights, cache, piece['tokens'], piece['lengths'], piece['rows'])
+  token_R = choose(logits_VR, piece['keys'], jnp.zeros_like(piece['lengths']), temperature, top_p, rule)
+  return jax.reshard(token_R, spec(None)), cache
+
+
+@partial(jax.jit, static_argnames=('cfg', 'rule'), donate_argnames='cache')
+def extend(weights: Weights, cache, rows: dict, temperature, top_p, *, cfg: Config, rule: Rule):
   """Grows every answer by CHUNK tokens.
 
   Args:
-    cache: of `prefill` or the last call; it is donated.
-    token_B: the last token of each row, not in the cache yet.
-    batch: of `prefill`.
-    first: int32, number of that token in its answer.
+    cache: of the last call of `fill` or `extend`; it is donated.
+    rows: token int32 [B], the last of each row, not in the cache yet; index int32 [B], its number in its answer;
+      lengths int32 [B], of the prompts; keys uint32 [B, 2].
 
   Returns:
-    The last token of each row, all new tokens int32 [CHUNK, B] on every device, and the cache.
+    All new tokens int32 [CHUNK, B] on every device, and the cache.
   """
-  longest = batch['tokens'].shape[1]
 
-  def step(carry, index):
+  def step(carry, added):
     token_B, cache = carry
-    logits_VB, cache = read_token(cfg, weights, cache, token_B, batch['lengths'], index, longest)
-    token_B = choose(logits_VB, batch['keys'], index + 1, temperature, top_p, rule)
+    index_B = rows['index'] + added
+    logits_VB, cache = read_token(cfg, weights, cache, token_B, rows['lengths'] + index_B)
+    token_B = choose(logits_VB, rows['keys'], index_B + 1, temperature, top_p, rule)
     return (token_B, cache), token_B
 
-  (token_B, cache), new_CB = jax.lax.scan(step, (token_B, cache), first + jnp.arange(CHUNK))
-  return token_B, jax.reshard(new_CB, spec(None, None)), cache
+  (_, cache), new_CB = jax.lax.scan(step, (rows['token'], cache), jnp.arange(CHUNK))
+  return jax.reshard(new_CB, spec(None, None)), cache
 
 
 class Sampler:
-  """Answers prompts in batches."""
+  """Answers prompts, a batch at a time."""
 
   def __init__(
     self,
@@ -158,9 +152,9 @@ class Sampler:
 
   def sample(
     self, prompts: Sequence[Prompt], *, batch_size: int, temperature: float, top_p: float, max_new_tokens: int,
-    seed: int, on_batch: Callable[[int, int, float], Any] | None = None,
+    seed: int,
   ) -> Iterator[Answer]:  # fmt: skip
-    """Answers every prompt, the longest first.
+    """Answers every prompt; prompts of one bucket begin in the order of their lengths, the longest first.
 
     Args:
       prompts: (id, token ids) each; the ids are unique.
@@ -169,10 +163,10 @@ class Sampler:
       top_p: a token is drawn from the likeliest that have this probability together.
       max_new_tokens: where an answer ends at the latest.
       seed: of the noise.
-      on_batch: called after each batch with the number of its answers and new tokens, and its seconds.
 
     Returns:
-      An iterator of (id, new ids, 'stop' or 'length'); the ids end with an end token where the reason is 'stop'.
+      An iterator of (id, new ids, 'stop' or 'length') as the answers end; the ids end with an end token where the
+      reason is 'stop'.
 
     Raises:
       InputError: a number makes no sense, or a prompt is too long for the model.
@@ -181,46 +175,33 @@ class Sampler:
     check_prompts(prompts, self._cfg, max_new_tokens)
     numbers = np.float32(temperature), np.float32(top_p)
     num_rows, rule = rows_on(self._mesh, batch_size), Rule(temperature == 0, top_p < 1)
-    return self._answers(prompts, num_rows, numbers, rule, max_new_tokens, seed, on_batch)
+    return self._answers(prompts, num_rows, numbers, rule, max_new_tokens, seed)
 
-  def _answers(self, prompts, num_rows, numbers, rule, max_new_tokens, seed, on_batch):
-    for length, piece in batches(prompts, num_rows):
-      began = time.perf_counter()
-      new_BT = self._batch(piece, num_rows, length, numbers, rule, max_new_tokens, seed)
-      answers = [(name, *self._cut(row)) for (name, _), row in zip(piece, new_BT)]
+  def _answers(self, prompts, num_rows, numbers, rule, max_new_tokens, seed):
+    num_devices = rows_on(self._mesh, 1)
+    for length, same in buckets(prompts):
+      piece = num_devices * piece_of(num_rows // num_devices, length)
+      rows = Rows(same, num_rows, piece, num_devices, length, self._ends, max_new_tokens, seed)
+      num_slots = length + -(-(max_new_tokens - 1) // CHUNK) * CHUNK
+      yield from self._bucket(rows, num_rows, num_slots, numbers, rule)
+
+  def _bucket(self, rows: Rows, num_rows, num_slots, numbers, rule):
+    cache = empty_cache(self._cfg, self._mesh, num_rows, num_slots)
+    while not rows.is_done:
+      step = self._fill if rows.takes_prompts else self._extend
+      cache, answers = step(cache, rows, *numbers, cfg=self._cfg, rule=rule)
       yield from answers
-      if on_batch is not None:
-        on_batch(len(answers), sum(len(ids) for _, ids, _ in answers), time.perf_counter() - began)
 
-  def _batch(self, prompts, num_rows, length, numbers, rule, max_new_tokens, seed) -> np.ndarray:
-    """Returns new tokens int32 [len(prompts), at most max_new_tokens]; what follows an end token means nothing."""
-    rows = {
-      'tokens': np.zeros((num_rows, length), np.int32),
-      'lengths': np.ones(num_rows, np.int32),
-      'keys': np.zeros((num_rows, 2), np.uint32),
-    }
-    for row, (name, ids) in enumerate(prompts):
-      rows['tokens'][row, : len(ids)], rows['lengths'][row] = ids, len(ids)
-      rows['keys'][row] = row_key(seed, name)
-    cfg, num_chunks = self._cfg, -(-(max_new_tokens - 1) // CHUNK)
+  def _fill(self, cache, rows: Rows, *numbers, **options):
     with jax.set_mesh(self._mesh):
-      batch = place_batch(self._mesh, rows)
-      num_slots = length + num_chunks * CHUNK
-      token, first, cache = prefill(self._weights, batch, *numbers, cfg=cfg, rule=rule, num_slots=num_slots)
-      new = [np.asarray(first)[None, : len(prompts)]]
-      ended = np.isin(new[0], self._ends).any(axis=0)
-      for chunk in range(num_chunks):
-        if ended.all():
-          break
-        index = np.int32(chunk * CHUNK)
-        token, grown, cache = extend(self._weights, cache, token, batch, index, *numbers, cfg=cfg, rule=rule)
-        new.append(np.asarray(grown)[:, : len(prompts)])
-        ended |= np.isin(new[-1], self._ends).any(axis=0)
-    return np.concatenate(new)[:max_new_tokens].T
+      piece = place_batch(self._mesh, rows.next_piece())
+      token, cache = fill(self._weights, cache, piece, *numbers, **options)
+    return cache, rows.begin(np.asarray(token))
 
-  def _cut(self, new_T: np.ndarray) -> tuple[list[int], str]:
-    ends = np.flatnonzero(np.isin(new_T, self._ends))
-    return (new_T[: ends[0] + 1].tolist(), 'stop') if len(ends) else (new_T.tolist(), 'length')
+  def _extend(self, cache, rows: Rows, *numbers, **options):
+    with jax.set_mesh(self._mesh):
+      new, cache = extend(self._weights, cache, place_batch(self._mesh, rows.state()), *numbers, **options)
+    return cache, rows.grow(np.asarray(new))
 
 
 def check_numbers(temperature: float, top_p: float, max_new_tokens: int):

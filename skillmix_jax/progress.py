@@ -16,7 +16,7 @@ from rich.progress import (
   TimeRemainingColumn,
 )
 
-SECONDS_BETWEEN_LINES = 10  # of `prepare` in a log
+SECONDS_BETWEEN_LINES = 10  # in a log
 
 
 def terminal_bar(name: str, total: int, done: int = 0) -> Progress | None:
@@ -35,15 +35,21 @@ class Bar:
 
   def __init__(self, total: int):
     self._total, self._done, self._tokens, self._began = total, 0, 0, time.perf_counter()
+    self._line = self._began, 0  # when the rate was said last, and the tokens till then
     self._bar = terminal_bar('answers', total)
 
-  def advance(self, num_answers: int, num_tokens: int, seconds: float):
-    """Counts a batch."""
-    self._done += num_answers
+  def advance(self, num_tokens: int):
+    """Counts an answer; says the rate now and then."""
+    self._done += 1
     self._tokens += num_tokens
-    rate = f'{num_tokens / seconds:,.0f} tokens/s'
     if self._bar is not None:
-      self._bar.update(self._bar.task_ids[0], completed=self._done, description=rate)
+      self._bar.update(self._bar.task_ids[0], completed=self._done)
+    now, (then, before) = time.perf_counter(), self._line
+    if now - then < SECONDS_BETWEEN_LINES and self._done < self._total:
+      return
+    rate, self._line = f'{(self._tokens - before) / (now - then):,.0f} tokens/s', (now, self._tokens)
+    if self._bar is not None:
+      self._bar.update(self._bar.task_ids[0], description=rate)
     else:
       print(f'{self._done} of {self._total} answers  {rate}', file=sys.stderr, flush=True)
 

@@ -4,7 +4,7 @@
     python -m skillmix_jax.sample --checkpoint=runs/mine@2000 --prompts=P.jsonl --answers=A.jsonl --temperature=0
 
 A prompt is a line {"id", "messages": [..., {"role": "user", "content": TEXT}]}, an answer a line {"id", "answer",
-"num_tokens", "finish_reason"}: "stop", or "length" where --max_new_tokens cut it. Answers are appended batch by batch.
+"num_tokens", "finish_reason"}: "stop", or "length" where --max_new_tokens cut it. Answers are appended as they end.
 The same command again samples only what the file does not answer yet, and ends with the same answers: an answer depends
 on the checkpoint, its prompt, the flags, its id and the batch size, which is kept beside the file, in
 ANSWERS.settings.json; a command that differs in one of them is refused. --temperature=0 takes the likeliest token.
@@ -61,15 +61,12 @@ def sample(
 def _append(model: Model, dialogs: Sequence[dict], done: Answers, numbers: dict[str, Any]):
   bar = Bar(len(dialogs)) if model.is_main_process else None
   with explain_lost_process(), done.open() if model.is_main_process else open(os.devnull, 'wb') as file:
-
-    def finish_batch(*counts):
-      file.flush()
-      if bar is not None:
-        bar.advance(*counts)
-
     try:
-      for row in model.sample_dialogs(dialogs, **numbers, on_batch=finish_batch):
+      for row in model.sample_dialogs(dialogs, **numbers):
         file.write((json.dumps(row, ensure_ascii=False) + '\n').encode())
+        file.flush()
+        if bar is not None:
+          bar.advance(row['num_tokens'])
     finally:
       if bar is not None:
         bar.close()

@@ -15,6 +15,7 @@ from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import make_mesh, place_batch
 from skillmix_jax.models import cached, decoder
 from skillmix_jax.models.config import Config
+from skillmix_jax.refill import row_key
 
 NEW = 40
 
@@ -142,11 +143,11 @@ PROBABILITIES = np.array([0.36, 0.24, 0.16, 0.1, 0.06, 0.05, 0.02, 0.01])
 def draw(temperature: float, top_p: float, num: int = 20_000) -> np.ndarray:
   """How often each of 8 tokens of known probability is drawn."""
   logits = jnp.tile(jnp.log(jnp.asarray(PROBABILITIES, jnp.float32))[:, None], (1, num))
-  keys = np.stack([decode.row_key(3, str(i)) for i in range(num)])
+  keys = np.stack([row_key(3, str(i)) for i in range(num)])
   rule = decode.Rule(greedy=False, nucleus=top_p < 1)
   with jax.set_mesh(make_mesh(1, 1, 1)):
     pick = jax.jit(decode.choose, static_argnums=5)
-    tokens = pick(logits, jnp.asarray(keys), jnp.int32(2), np.float32(temperature), np.float32(top_p), rule)
+    tokens = pick(logits, jnp.asarray(keys), jnp.full(num, 2), np.float32(temperature), np.float32(top_p), rule)
   return np.bincount(np.asarray(tokens), minlength=8)
 
 
@@ -184,8 +185,10 @@ def test_as_many_prompts_are_answered_at_a_time_as_fit():
   cfg, mesh = our_config(torch_model('llama')), make_mesh(2, 1, 1)
   fitting = lambda free, longest=100, num=1000: batches.fitting_batch_size(cfg, mesh, free, longest, num, 16)
   assert (fitting(None), fitting(None, num=5)) == (32, 6)  # not known; equally many for both devices
-  row_bytes = 2 * 2 * 2 * 16 * (128 + 16 + 16) * 4  # keys and values: layers x kv heads x head dim x slots x float32
-  free = lambda num_rows: 4 * cfg.num_params + 2 * num_rows * row_bytes  # half is for reading the prompts
+  # Keys and values: layers x kv heads x head dim x slots x float32; and what choosing a token takes.
+  row_bytes = 2 * 2 * 2 * 16 * (128 + 16 + 16) * 4 + 16 * 160
+  others = 4 * cfg.num_params + batches.reading_bytes(cfg, 128)
+  free = lambda num_rows: others + (num_rows * row_bytes + row_bytes / 2) / 0.9
   assert [fitting(free(num_rows)) for num_rows in (10, 0, 10**6)] == [20, 2, 256]
   assert fitting(free(10), num=5) == 6 and fitting(free(10), longest=129) < 20
 
@@ -195,15 +198,17 @@ def test_the_cache_is_not_copied():
   mesh = make_mesh(1, 1, 1)
   with jax.set_mesh(mesh):
     weights = cached.copy_weights(decoder.init(cfg, 0), cfg, mesh, consume=False)
-    rows = {'tokens': np.zeros((4, 2048), np.int32), 'lengths': np.ones(4, np.int32), 'keys': np.zeros((4, 2), 'u4')}
-    batch, numbers = place_batch(mesh, rows), (np.float32(0), np.float32(1))
+    ints, keys = np.zeros(4, np.int32), np.zeros((4, 2), np.uint32)
+    rows = {'token': ints, 'index': ints, 'lengths': ints, 'keys': keys}
+    piece = {'tokens': np.zeros((1, 32), np.int32), 'lengths': ints[:1], 'keys': keys[:1], 'rows': ints[:1]}
+    cache, numbers = cached.empty_cache(cfg, mesh, 4, 4096), (np.float32(0), np.float32(1))
     options = dict(cfg=cfg, rule=decode.Rule(greedy=True, nucleus=False))
-    token, _, cache = jax.eval_shape(partial(decode.prefill, num_slots=4096, **options), weights, batch, *numbers)
-    lowered = decode.extend.lower(weights, cache, token, batch, np.int32(0), *numbers, **options)
-    memory = lowered.compile().memory_analysis()
-  layer_bytes = 2 * 4 * 2 * 4096 * 16 * 4
-  assert memory.alias_size_in_bytes >= 2 * layer_bytes
-  assert memory.temp_size_in_bytes < layer_bytes / 2
+    layer_bytes = 2 * 4 * 2 * 4096 * 16 * 4
+    for program, batch, most in ((decode.extend, rows, layer_bytes / 2), (decode.fill, piece, layer_bytes)):
+      lowered = program.lower(weights, cache, place_batch(mesh, batch), *numbers, **options)
+      memory = lowered.compile().memory_analysis()
+      assert memory.alias_size_in_bytes >= 2 * layer_bytes
+      assert memory.temp_size_in_bytes < most
 
 
 def test_the_block_that_trains_reads_prompts_and_grows_answers(monkeypatch):
@@ -221,11 +226,10 @@ def test_the_block_that_trains_reads_prompts_and_grows_answers(monkeypatch):
     assert layouts == ['Rows']  # one for the layers together, they are scanned
     weights = cached.copy_weights(decoder.init(cfg, 0), cfg, mesh, consume=False)
     batch = place_batch(mesh, {'tokens': np.zeros((2, 8), np.int32), 'lengths': np.ones(2, np.int32)})
-    read = lambda *args: cached.read_prompts(cfg, *args, 16)
-    _, cache = jax.eval_shape(read, weights, batch['tokens'], batch['lengths'])
+    lengths, cache = batch['lengths'], cached.empty_cache(cfg, mesh, 2, 16)
+    jax.eval_shape(partial(cached.read_prompts, cfg), weights, cache, batch['tokens'], lengths, lengths)
     assert layouts[1:] == ['StoredRows'] * 3
-    grow = lambda *args: cached.read_token(cfg, *args, 0, 8)
-    jax.eval_shape(grow, weights, cache, batch['lengths'], batch['lengths'])
+    jax.eval_shape(partial(cached.read_token, cfg), weights, cache, lengths, lengths)
     assert layouts[4:] == ['Columns'] * 3
 
 

@@ -40,7 +40,8 @@ def test_silence_is_said_again_and_again(capsys, monkeypatch):
 def test_a_bar_does_not_mix_with_what_a_command_prints(capsys, monkeypatch):
   monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)
   bar = Bar(8)
-  bar.advance(8, 80, 1.0)
+  for _ in range(8):
+    bar.advance(10)
   bar.close()
   with Wave('votes', 1, None) as wave:
     wave.advance(USAGE)

@@ -111,7 +111,7 @@ class Local:
       checkpoint: `W`, `W@step` or a Hugging Face folder.
       temperature, top_p, max_tokens: None: .7, 1 and 512.
       template: instead of the one that the checkpoint was trained with.
-      batch_size: dialogs at a time, which is also what a kill may cost; None: see `fix_batch_size`.
+      batch_size: dialogs at a time, which is also what a kill may cost at most; None: see `fix_batch_size`.
 
     Raises:
       InputError: there is no such checkpoint, dtype or template.
@@ -148,19 +148,14 @@ class Local:
     return self._batch_size
 
   def ask(self, requests: Sequence[Request], on_reply: OnReply, on_error: OnError) -> None:
-    """See Endpoint; replies come in batches, and depend on the seed, their slot and prompt, and the batch size."""
+    """See Endpoint; a reply comes when it ends, and depends on the seed, its slot and prompt, and the batch size."""
     slots = {str(request.slot): request for request in requests}
     dialogs = [{'id': name, 'messages': list(request.messages)} for name, request in slots.items()]
     num_prompt_tokens = {name: len(ids) for name, ids in self._model.encode(dialogs, self._max_tokens)}
     began = time.perf_counter()
-
-    def next_batch(*numbers):
-      nonlocal began
-      began = time.perf_counter()
-
     rows = self._model.sample_dialogs(
       dialogs, temperature=self._temperature, top_p=self._top_p, max_new_tokens=self._max_tokens, seed=self._seed,
-      batch_size=self._batch_size, on_batch=next_batch,
+      batch_size=self._batch_size,
     )  # fmt: skip
     for row in rows:
       usage = {'prompt_tokens': num_prompt_tokens[row['id']], 'completion_tokens': row['num_tokens']}

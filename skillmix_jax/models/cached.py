@@ -2,10 +2,11 @@
 
 The block is the one that trains. The layers are separate arrays and an unrolled loop: slices of stacked weights would
 be copied for every token. Their matrices are stored [out, in], see layouts.py. The cache is, for each layer, keys and
-values [B, K, S, H]; slot s of a row holds its prompt's token s, and after the longest prompt of the batch token i of
-every answer has the same slot T + i, so one slice is written for all rows.
+values [B, K, S, H]; slot s of a row holds token s of its prompt and answer, so each row is written at its own slot, on
+the device that has it.
 
-Dims: B batch, T time, S slots, M = B*T, I in, O out, D model, N heads, K key-value heads, H head, V vocab.
+Dims: B batch, R rows that are read, T time, S slots, M = R*T, I in, O out, D model, N heads, K key-value heads, H head,
+V vocab.
 """
 
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ class StoredRows(Rows):
 
 
 ROWS, COLUMNS = StoredRows(), Columns()
+CACHE = spec('batch', 'heads', None, None)
 
 
 class Weights(NamedTuple):
@@ -79,54 +81,78 @@ def _logits(cfg: Config, weights: Weights, x_DB):
   return jax.reshard(jnp.matmul(weights.head, hidden_DB, preferred_element_type=jnp.float32), spec(None, 'batch'))
 
 
-def read_prompts(cfg: Config, weights: Weights, tokens_BT, lengths_B, num_slots: int):
-  """Logits of the token that follows each prompt, float32 [V, B], and the cache.
+def empty_cache(cfg: Config, mesh: jax.sharding.Mesh, num_rows: int, num_slots: int) -> Cache:
+  """A cache without tokens."""
+  sharding = jax.NamedSharding(mesh, CACHE)
+  new = lambda: jnp.zeros((num_rows, cfg.num_kv_heads, num_slots, cfg.head_dim), cfg.dtype, device=sharding)
+  return [(new(), new()) for _ in range(cfg.num_layers)]
+
+
+def _put_rows(old_BKSH, new_RTKH, rows_R):
+  """The cache with whole rows replaced: nothing is left of what a row had before."""
+
+  def local(old_BKSH, new_RTKH, rows_R):
+    new_RKTH = new_RTKH.transpose(0, 2, 1, 3)
+    room = old_BKSH.shape[2] - new_RKTH.shape[2]
+    return old_BKSH.at[rows_R].set(jnp.pad(new_RKTH, [(0, 0), (0, 0), (0, room), (0, 0)]), mode='drop')
+
+  return jax.shard_map(local, out_specs=CACHE, check_vma=False)(old_BKSH, new_RTKH, rows_R)
+
+
+def _put_token(old_BKSH, new_BTKH, slot_B):
+  """The cache with one token more in each row."""
+
+  def local(old_BKSH, new_BTKH, slot_B):
+    return old_BKSH.at[jnp.arange(len(slot_B)), :, slot_B].set(new_BTKH[:, 0], unique_indices=True)
+
+  return jax.shard_map(local, out_specs=CACHE, check_vma=False)(old_BKSH, new_BTKH, slot_B)
+
+
+def read_prompts(cfg: Config, weights: Weights, cache: Cache, tokens_RT, lengths_R, rows_R):
+  """Logits of the token that follows each prompt, float32 [V, R], and the cache with the prompts.
 
   Args:
-    tokens_BT: int32, padded on the right. What padding leaves in the cache is never visible.
-    lengths_B: int32, at least 1.
-    num_slots: of the cache; what is not needed for T is room for new tokens.
+    tokens_RT: int32, padded on the right. What padding leaves in the cache is never visible.
+    lengths_R: int32, at least 1.
+    rows_R: int32, which of its device's rows in the cache a prompt gets; past the last: none.
   """
-  B, T = tokens_BT.shape
-  positions_BT = jnp.broadcast_to(jnp.arange(T), (B, T), out_sharding=spec('batch', None))
-  cos, sin = rotations(positions_BT, cfg.head_dim, cfg.rope_theta, cfg.rope_scaling)
-  cache: Cache = []
+  R, T = tokens_RT.shape
+  positions_RT = jnp.broadcast_to(jnp.arange(T), (R, T), out_sharding=spec('batch', None))
+  cos, sin = rotations(positions_RT, cfg.head_dim, cfg.rope_theta, cfg.rope_scaling)
+  filled: Cache = []
 
-  def keep(q_BTNH, k_BTKH, v_BTKH):
-    padded = lambda x: jnp.pad(x.transpose(0, 2, 1, 3), [(0, 0), (0, 0), (0, num_slots - T), (0, 0)])
-    cache.append((padded(k_BTKH), padded(v_BTKH)))
-    return attend(q_BTNH, k_BTKH, v_BTKH, None, window=cfg.window, implementation=cfg.attention)
+  def keep(q_RTNH, k_RTKH, v_RTKH):
+    old_k, old_v = cache[len(filled)]
+    filled.append((_put_rows(old_k, k_RTKH, rows_R), _put_rows(old_v, v_RTKH, rows_R)))
+    return attend(q_RTNH, k_RTKH, v_RTKH, None, window=cfg.window, implementation=cfg.attention)
 
-  x_MD = _embed(cfg, weights, tokens_BT.reshape(-1))
+  x_MD = _embed(cfg, weights, tokens_RT.reshape(-1))
   for block in weights.blocks:
     x_MD = block(cfg, x_MD, cos, sin, keep, ROWS)
   last = jax.shard_map(lambda x, n: x[jnp.arange(len(n)), n - 1], out_specs=spec('batch', None), check_vma=False)
-  return _logits(cfg, weights, last(x_MD.reshape(B, T, cfg.dim), lengths_B).T), cache
+  return _logits(cfg, weights, last(x_MD.reshape(R, T, cfg.dim), lengths_R).T), filled
 
 
-def read_token(cfg: Config, weights: Weights, cache: Cache, token_B, lengths_B, index, longest: int):
+def read_token(cfg: Config, weights: Weights, cache: Cache, token_B, now_B):
   """Logits after one more token of each row, float32 [V, B], and the cache with it.
 
   Args:
-    cache: of `read_prompts`, and of this function for the tokens before.
-    token_B: int32, token number `index` of each answer.
-    lengths_B: int32, of the prompts; `longest` is the T that they were padded to.
+    cache: with all tokens before.
+    token_B: int32.
+    now_B: int32, the position of the token in its row, and its slot.
   """
   B, num_slots = len(token_B), cache[0][0].shape[2]
   slots_BS = jnp.broadcast_to(jnp.arange(num_slots), (B, num_slots), out_sharding=spec('batch', None))
-  lengths_B1 = lengths_B[:, None]
-  positions_BS = jnp.where(slots_BS < longest, slots_BS, slots_BS - longest + lengths_B1)
-  now_B1 = lengths_B1 + index
-  visible_BS = ((slots_BS < lengths_B1) | (slots_BS >= longest)) & (positions_BS <= now_B1)
+  now_B1 = now_B[:, None]
+  visible_BS = slots_BS <= now_B1
   if cfg.window is not None:
-    visible_BS &= now_B1 - positions_BS < cfg.window
+    visible_BS &= now_B1 - slots_BS < cfg.window
   cos, sin = rotations(now_B1, cfg.head_dim, cfg.rope_theta, cfg.rope_scaling)
   grown: Cache = []
 
   def remember(q_BTNH, k_BTKH, v_BTKH):
-    put = lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x.transpose(0, 2, 1, 3), longest + index, axis=2)
     old_k, old_v = cache[len(grown)]
-    grown.append((put(old_k, k_BTKH), put(old_v, v_BTKH)))
+    grown.append((_put_token(old_k, k_BTKH, now_B), _put_token(old_v, v_BTKH, now_B)))
     return attend_cached(q_BTNH, *grown[-1], visible_BS)
 
   x_DB = _embed(cfg, weights, token_B).T

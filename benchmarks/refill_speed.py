@@ -1,0 +1,112 @@
+"""Answers of different lengths: tokens/s with refill, without it, and of transformers' generate in equal batches.
+
+The lengths are drawn: every token ends its answer with probability 1/150, and none has more than 512. Without refill,
+and with generate, a batch runs until its longest answer has ended. Float32, the same threads, the same lengths.
+"""
+
+import math
+import time
+
+import decode_speed
+import jax
+import numpy as np
+import torch
+import transformers
+
+from skillmix_jax import decode
+from skillmix_jax.batches import CHUNK
+from skillmix_jax.decode import Sampler
+from skillmix_jax.mesh import make_mesh
+from skillmix_jax.models import decoder
+
+ROWS, PROMPTS, MEAN, LONGEST, END = 16, 128, 150, 512, 2
+SIZES = decode_speed.SIZES
+
+
+def our_sampler() -> Sampler:
+  """Weights of which the first dim of the stream is constant, and gives END its probability."""
+  mesh = make_mesh(1, 1, 1)
+  with jax.set_mesh(mesh):
+    params = decoder.init(SIZES, 0)
+    logit = math.log((SIZES.vocab_size - 1) / (MEAN - 1)) / SIZES.dim**0.5
+    params.embed[...] = params.embed[...].at[:, 0].set(100.0)
+    params.unembed[...] = (params.unembed[...] / 100).at[0].set(0).at[0, END].set(logit)
+  return Sampler(params, SIZES, mesh, eos_id=END)
+
+
+def our_seconds(sampler: Sampler, prompts: np.ndarray, group: int) -> tuple[float, dict[str, int]]:
+  """Seconds for all answers, asked for `group` at a time, and how long each is."""
+  named = [(str(i), row.tolist()) for i, row in enumerate(prompts)]
+  lengths = {}
+  start = time.perf_counter()
+  for first in range(0, len(named), group):
+    answers = sampler.sample(
+      named[first : first + group], batch_size=ROWS, temperature=1, top_p=1, max_new_tokens=LONGEST, seed=0
+    )
+    lengths |= {name: len(ids) for name, ids, _ in answers}
+  return time.perf_counter() - start, lengths
+
+
+class Ends(transformers.StoppingCriteria):
+  """Ends each row of a batch at a length of its own."""
+
+  def __init__(self, lengths: list[int]):
+    self._lengths = torch.tensor(lengths) + decode_speed.PROMPT
+
+  def __call__(self, input_ids, scores, **_):
+    return self._lengths <= input_ids.shape[1]
+
+
+def their_seconds(model, prompts: np.ndarray, lengths: list[int]) -> float:
+  """Seconds for all answers, drawn in batches of ROWS."""
+  start = time.perf_counter()
+  with torch.inference_mode():
+    for first in range(0, len(prompts), ROWS):
+      ids, ends = torch.from_numpy(prompts[first : first + ROWS]), lengths[first : first + ROWS]
+      out = model.generate(
+        ids, attention_mask=torch.ones_like(ids), do_sample=True, max_new_tokens=LONGEST, pad_token_id=0,
+        stopping_criteria=[Ends(ends)], top_k=0,
+      )  # fmt: skip
+      assert out.shape == (len(ids), decode_speed.PROMPT + max(ends))
+  return time.perf_counter() - start
+
+
+def measure() -> list[tuple[str, str, str]]:
+  """Two lines of the table."""
+  sampler, model, calls = our_sampler(), decode_speed.their_model(), []
+  extend = decode.extend
+
+  def counted(*arguments, **options):
+    calls.append(1)
+    return extend(*arguments, **options)
+
+  prompts = decode_speed.make_prompts(PROMPTS)
+  our_seconds(sampler, prompts[:1], group=1)  # compiles
+  decode.extend = counted
+  refilled, lengths = our_seconds(sampler, prompts, group=PROMPTS)
+  tokens = sum(lengths.values())
+  # The first token of each answer comes with its prompt.
+  used = (tokens - PROMPTS) / (len(calls) * CHUNK * ROWS)
+  calls.clear()
+  batched, same = our_seconds(sampler, prompts, group=ROWS)
+  assert same == lengths
+  used_of_batches = (tokens - PROMPTS) / (len(calls) * CHUNK * ROWS)
+  decode.extend = extend
+  theirs = their_seconds(model, prompts, [lengths[str(i)] for i in range(PROMPTS)])
+  return [
+    (
+      f'{PROMPTS} answers of {tokens / PROMPTS:.0f} tokens on average, {ROWS} rows, refill',
+      f'{tokens / refilled:.0f} tokens/s, {used:.0%} of the slots used',
+      f'transformers + torch {tokens / theirs:.0f} tokens/s: {theirs / refilled:.2f} x',
+    ),
+    (
+      'the same a batch at a time, without refill',
+      f'{tokens / batched:.0f} tokens/s, {used_of_batches:.0%} of the slots used',
+      f'refill: {batched / refilled:.2f} x',
+    ),
+  ]
+
+
+if __name__ == '__main__':
+  for line in measure():
+    print(*line, sep='; ')
