@@ -52,7 +52,7 @@ def show_corrections(found: Corrections, console: Console):
   """Prints the grader's marks and the corrected ones."""
   title = 'Ratio of Full Marks of single texts: as graded, and as people would give it'
   table = Table(title=title, title_justify='left', box=box.SIMPLE_HEAD)
-  for name in ('', 'marked', 'as graded', 'Rogan-Gladen', 'prediction-powered'):
+  for name in ('', 'marked', 'as graded', 'Rogan-Gladen', 'prediction-\npowered'):
     table.add_column(name, justify='right' if name == 'marked' else 'left', no_wrap=True)
   for one in found.ratios:
     name = f'{one.setting} k={one.k}' if one.k else 'the whole run'

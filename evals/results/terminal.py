@@ -121,7 +121,7 @@ def print_graders(name: str, table: GraderTable):
       print(f'  all of them on {all_of_them.texts:,} texts are worth {all_of_them.effective_graders:.1f} graders')
   print(
     '\nagree: texts whose votes, each taken alone, give full marks alike; worth: n / (1 + (n - 1) kappa), Kish;\n'
-    'others: texts with the same full marks as under the other graders'
+    'others: texts with the same full marks as under the other graders. Worth says how alike votes are, not how right'
   )
 
 

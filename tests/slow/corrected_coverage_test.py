@@ -19,9 +19,9 @@ def test_intervals_cover(case):
   n, sensitivity, specificity, arguments = CASES[case]
   found, width = simulated.coverage(ROUNDS, n, lambda *_: sensitivity, lambda *_: specificity, **arguments)
   print(f'{case:24}', {name: f'{found[name]:.3f}, width {width[name]:.3f}' for name in found})
-  assert 0.93 <= found['run'] <= 0.99
-  assert 0.93 <= found['cells'] <= 0.99
-  assert 0.93 <= found['rogan_gladen'] <= 0.99
+  assert 0.93 <= found['run'] <= 0.985
+  assert 0.93 <= found['cells'] <= 0.985
+  assert 0.93 <= found['rogan_gladen'] <= 0.985
 
 
 def test_a_grader_that_errs_otherwise_in_each_cell_misleads_rogan_gladen_alone():
