@@ -1,18 +1,21 @@
 """evals.paper --student_config: table 1 for a student that the paper does not have."""
 
+import ast
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
 from paper_test import place_in, titles
 
 from evals.paper import gpu_hours, student_config
 from evals.paper.experiments import main_table
-from evals.paper.places import paper_row
+from evals.paper.places import length, paper_row, shape
 from evals.paper.plan import plan_table
 from skillmix_jax.errors import InputError
 from skillmix_jax.models.config import PRESETS
 
+CONFIGS = Path(__file__).parent.parent / 'configs'
 MINE = """
 from configs import common
 
@@ -89,3 +92,18 @@ def test_a_shape_that_nothing_says_is_refused():
     keys = {key: value for key, value in dataclasses.asdict(preset).items() if key not in ('vocab_size', 'remat')}
     same = student_config.shape_of(keys | {'init_from': 'W', 'remat': 'save_qkv', 'lora': {'rank': 0}}, 'mine.py')
     assert dataclasses.replace(same, vocab_size=preset.vocab_size) == preset, name
+
+
+OURS = [path for path in sorted(CONFIGS.glob('*.py')) if 'common.student(' in path.read_text()]
+
+
+@pytest.mark.parametrize('path', OURS, ids=lambda path: path.stem)
+def test_every_student_in_configs_can_be_planned(path):
+  rows = student_config.rows(str(path), 1)
+  assert [row.data for row in rows] == ['', 'D1', 'D12', 'D123'] and length(rows[1]) == 1024
+  stated = re.search(r'State: ([\d.]+) B weights', ast.get_docstring(ast.parse(path.read_text())))[1]
+  assert f'{shape(rows[0]).num_params / 1e9:.2f}' == stated
+
+
+def test_there_are_students_in_configs():
+  assert len(OURS) >= 10
