@@ -30,6 +30,7 @@ FAULTS = [
   'error200',
   'quota',
   'bad',
+  'detail',
   'forbidden',
   'echo',
   'repeat',

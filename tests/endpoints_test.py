@@ -91,6 +91,7 @@ def test_a_filtered_reply_is_an_empty_text_with_its_reason(tmp_path):
     ('html', r'3 times a reply with status 200 and no completion: <html>'),
     ('null', r'3 times a reply with status 200 and no completion: .*"choices": null'),
     ('bad', r"refuses the request \(400\): Unsupported value: 'temperature'"),
+    ('detail', r"refuses the request \(400\): Server is pinned to 'other'"),
   ],
 )
 def test_what_does_not_pass_is_listed_and_asked_next_time(tmp_path, fault, said):

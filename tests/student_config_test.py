@@ -1,18 +1,22 @@
 """evals.paper --student_config: table 1 for a student that the paper does not have."""
 
+import ast
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
 from paper_test import place_in, titles
 
 from evals.paper import gpu_hours, student_config
 from evals.paper.experiments import main_table
-from evals.paper.places import paper_row
+from evals.paper.places import length, paper_row, shape
 from evals.paper.plan import plan_table
+from skillmix_jax.devices import GPUS
 from skillmix_jax.errors import InputError
 from skillmix_jax.models.config import PRESETS
 
+CONFIGS = Path(__file__).parent.parent / 'configs'
 MINE = """
 from configs import common
 
@@ -55,6 +59,23 @@ def test_table_1_is_planned_for_a_student_that_the_paper_does_not_have(tmp_path)
   assert f'--out={tmp_path}/runs/table1-mine.html' in left[-1].commands[0]
 
 
+def test_a_student_with_adapters_trains_these_alone(tmp_path):
+  mine = tmp_path / 'mine.py'
+  mine.write_text(MINE.replace('  return c', '  c.model.lora.rank = 16\n  return c'))
+  _, left = plan_table(place_in(tmp_path, gpus=gpu_hours.parse('1xRTX4090', 0.4)), 1, str(mine))
+  train = next(step for step in left if step.training_hours)
+  # rank 16 beside all seven matrices of a block: query 2560 x 4096, key and value x 1024, out; gate, up and down
+  adapters = 36 * 16 * (2 * (2560 + 4096) + 2 * (2560 + 1024) + 3 * (2560 + 9728))
+  # a frozen weight has no gradient of its own: 4 FLOPs of 6
+  flops = (4 * 4_022_468_096 + 6 * adapters + 6 * 36 * 1024 * 32 * 128) * 4000 * 80 * 1024
+  assert train.training_hours == pytest.approx(flops / (GPUS['RTX4090'].peak * 0.4) / 3600, rel=1e-6)
+  state = (2 * 4_022_468_096 + 16 * adapters) / 1e9
+  assert (
+    f'{state:.0f} GB of weights, gradients and moments' in train.notes[1] and '0.4 GB a checkpoint' in train.notes[1]
+  )
+  assert not [note for note in train.notes if 'does not fit' in note]
+
+
 @pytest.mark.parametrize(
   ('content', 'table', 'words'),
   [
@@ -87,5 +108,20 @@ def test_a_shape_that_nothing_says_is_refused():
     student_config.shape_of({'model_type': 'llama', 'dim': 64, 'vocab_size': None, 'max_positions': 128}, 'mine.py')
   for name, preset in PRESETS.items():
     keys = {key: value for key, value in dataclasses.asdict(preset).items() if key not in ('vocab_size', 'remat')}
-    same = student_config.shape_of(keys | {'init_from': 'W', 'remat': 'save_qkv', 'lora': {'rank': 0}}, 'mine.py')
+    same = student_config.shape_of(keys | {'init_from': 'W', 'remat': 'save_qkv', 'lora': {'rank': None}}, 'mine.py')
     assert dataclasses.replace(same, vocab_size=preset.vocab_size) == preset, name
+
+
+OURS = [path for path in sorted(CONFIGS.glob('*.py')) if 'common.student(' in path.read_text()]
+
+
+@pytest.mark.parametrize('path', OURS, ids=lambda path: path.stem)
+def test_every_student_in_configs_can_be_planned(path):
+  rows = student_config.rows(str(path), 1)
+  assert [row.data for row in rows] == ['', 'D1', 'D12', 'D123'] and length(rows[1]) == 1024
+  stated = re.search(r'State: ([\d.]+) B weights', ast.get_docstring(ast.parse(path.read_text())))[1]
+  assert f'{shape(rows[0]).num_params / 1e9:.2f}' == stated
+
+
+def test_there_are_students_in_configs():
+  assert len(OURS) >= 10

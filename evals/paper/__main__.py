@@ -2,7 +2,7 @@
 
     python -m evals.paper --table=1
     python -m evals.paper --figure=2 --student=openai:gpt-6.1-sol
-    python -m evals.paper --table=1 --student_config=configs/mine.py --gpus=1xH100
+    python -m evals.paper --table=1 --student_config=configs/qwen3_4b.py --gpus=1xH100
     python -m evals.paper --table=1 --grader=openai:claude-sonnet-5-5 --gpus=8xA100 --mfu=0.35
     python -m evals.paper --table=1 --student=openai:gpt-6.1-sol --grader=openai:gpt-6.1-sol --tier=batch
 

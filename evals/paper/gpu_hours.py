@@ -15,8 +15,13 @@ from skillmix_jax.models.config import Config
 KINDS = GPUS | {'A100': GPUS['A100-80GB']}  # of --gpus
 ROWS = 32  # answers at a time on one GPU: our assumption
 BANDWIDTH_SHARE = 0.4  # of the bandwidth that decoding reaches: our assumption; .3 to .6 is usual
-TRAINING_BYTES = 16  # a weight: itself, its gradient and two moments, in float32
+TRAINING_BYTES = 16  # a weight that trains: itself, its gradient and two moments, in float32
 HALF = 2  # bytes of a bfloat16 number
+
+
+def state_bytes(model: Config) -> int:
+  """Computes what training keeps of a model; beside adapters all weights are frozen, in bfloat16."""
+  return TRAINING_BYTES * model.num_trained + (HALF * model.num_params if model.lora else 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Gpus:
 
   def holds(self, model: Config) -> bool:
     """Says whether the training state and a tenth for activations fit."""
-    return TRAINING_BYTES * model.num_params <= 0.9 * self.number * self._gpu.memory
+    return state_bytes(model) <= 0.9 * self.number * self._gpu.memory
 
   def training_hours(self, model: Config, num_tokens: int, length: int) -> float:
     """Computes GPU-hours: divide by the number of GPUs for the time on a clock."""

@@ -146,11 +146,11 @@ def training_step(place: Place, row: Row) -> Step:
     more.append(f'--config.data.path={prepared(place, row)}')
   if folder != Path('runs') / folder.name:
     more.append(f'--workdir={folder}')
-  state, checkpoint = gpu_hours.TRAINING_BYTES * model.num_params / 1e9, 12 * model.num_params / 1e9
+  state, checkpoint = gpu_hours.state_bytes(model) / 1e9, 12 * model.num_trained / 1e9
   notes = [
     f'{left:,} steps of {config.data.dialogs} + {config.data.text_rows} rows x {long}: {tokens / 1e6:.0f} M tokens, '
     f'{hours / gpus.number:.1f} h on {gpus}',
-    f'{state:.0f} GB of weights, gradients and moments over {gpus}, {checkpoint:.0f} GB a checkpoint',
+    f'{state:.0f} GB of weights, gradients and moments over {gpus}, {checkpoint:.1f} GB a checkpoint',
   ]
   if not gpus.holds(model):
     notes.append(f'this does not fit on {gpus}')

@@ -10,7 +10,7 @@ from evals.paper.experiments import MODELS, TABLES, TRAINING, Row, main_table
 from skillmix_jax.errors import InputError
 from skillmix_jax.models.config import PRESETS, Config
 
-_AS_COMPUTED = ('dtype', 'remat', 'attention', 'lora')  # keys of config.model that say nothing of the shape
+_NO_SHAPE = ('dtype', 'remat', 'attention', 'lora')  # keys of config.model that say how it is computed and trained
 _MADE_BY = {  # what the two commands have in them
   'weights': ('skillmix_jax.convert',),
   'data': ('skillmix_jax.prepare', '--dialogs=', '--rows=', '--length=', '--out='),
@@ -40,16 +40,18 @@ def load(path: str) -> Callable[..., Any]:
 def shape_of(model: Mapping[str, Any], path: str) -> Config:
   """Returns the shape that the keys `model` of a config give; a published one says what they leave to the weights.
 
+  Adapters are part of it, since they say what trains.
+
   Raises:
     InputError: they are not enough.
   """
-  names = {field.name for field in dataclasses.fields(Config)} - set(_AS_COMPUTED)
+  names = {field.name for field in dataclasses.fields(Config)} - set(_NO_SHAPE)
   given = {name: value for name, value in model.items() if name in names and value is not None}
   for preset in PRESETS.values():
     if given.items() <= dataclasses.asdict(preset).items():
-      return preset
+      return dataclasses.replace(preset, lora=model.get('lora'))
   try:
-    return Config(**given)
+    return Config(**given, lora=model.get('lora'))
   except TypeError:
     needed = [field.name for field in dataclasses.fields(Config) if field.default is dataclasses.MISSING]
     lacking = next(name for name in needed if name not in given)

@@ -107,6 +107,7 @@ def _refused_key(address: Address, status: int, message: str) -> str:
 
 
 def _message(error) -> str:
-  """Returns what the server says in an error."""
-  message = error.body.get('message') if isinstance(error.body, dict) else error.body
+  """Returns what the server says in an error: its message, where servers made with FastAPI put it, or all of it."""
+  body = error.body
+  message = body.get('message') or body.get('detail') or body if isinstance(body, dict) else body
   return str(message or error.message)

@@ -53,6 +53,7 @@ OTHERS = (
   'odd',
   'deep',
   'infinite',
+  'detail',
 )
 
 KEY = 'sk-planted-0123456789abcdefghijklmnop'
@@ -229,6 +230,8 @@ class Server:
       return _send(writer, 200, json.dumps({'error': {'message': f'upstream is down for {key}', 'code': 502}}))
     if fault == 'echo':
       return _send_error(writer, 400, 'bad_header', f'wrong header: Authorization: Bearer {key}')
+    if fault == 'detail':  # as servers made with FastAPI do
+      return _send(writer, 400, json.dumps({'detail': f"Server is pinned to 'other', and you sent {key}"}))
     completion = self._completion(body)
     if fault == 'null':
       completion['choices'] = None

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 import transformers
 from helpers import own_environment
+from helpers.data_fixtures import bpe_folder
+from helpers.from_torch import torch_model
 
 ROOT = Path(__file__).parents[2]
-MADE = ROOT / 'tests' / 'fixtures' / '0.1'
+CATALOG = ROOT / 'tests' / 'fixtures' / '0.1' / 'run_exact' / 'catalog'  # with short prompts
 NUM, CAP = 20, 12  # texts, tokens of an answer
 CONFIG = (
-  '--config=configs/eval_minimix.py', f'--config.catalog={MADE}/run_exact/catalog', '--config.settings=held_out',
+  '--config=configs/eval_minimix.py', f'--config.catalog={CATALOG}', '--config.settings=held_out',
   '--config.ks=2', f'--config.num_combinations={NUM}', '--config.generations=1', '--config.votes=3',
   '--config.student.temperature=0', f'--config.student.max_tokens={CAP}',
 )  # fmt: skip
@@ -35,10 +37,19 @@ def run(module: str, *arguments: str, code: int = 0) -> str:
 
 
 @pytest.fixture(scope='module')
-def server(tmp_path_factory):
-  """Serves the export of a small model as `export`; its base URL."""
+def folder(tmp_path_factory) -> Path:
+  """A random model: as a workdir, and exported from there."""
   folder = tmp_path_factory.mktemp('serve')
-  run('skillmix_jax.convert', f'--checkpoint={MADE}/workdir', f'--to_hf={folder}/export', '--dtype=float32')
+  torch_model('mistral', vocab_size=400, max_position_embeddings=4096).save_pretrained(folder / 'theirs')
+  bpe_folder(folder / 'theirs')
+  run('skillmix_jax.convert', f'--from_hf={folder}/theirs', f'--checkpoint={folder}/workdir')
+  run('skillmix_jax.convert', f'--checkpoint={folder}/workdir', f'--to_hf={folder}/export', '--dtype=float32')
+  return folder
+
+
+@pytest.fixture(scope='module')
+def server(folder):
+  """Serves the export as `export`; its base URL."""
   package = f'transformers[serving]=={transformers.__version__}'
   programs = own_environment.make(folder / 'environment', package, seeing_ours=True)
   with socket.socket() as unused:
@@ -74,16 +85,16 @@ def answers(path: Path, step: str) -> dict[str, dict]:
 
 
 @pytest.fixture(scope='module')
-def sampled(server, tmp_path_factory) -> Path:
+def sampled(folder, server) -> Path:
   """A run whose student is the server."""
-  path = tmp_path_factory.mktemp('runs') / 'served'
+  path = folder / 'served'
   run('evals.sample', *CONFIG, f'--run={path}', '--student=openai:export', f'--base_url={server}', '--concurrency=4')
   return path
 
 
-def test_what_a_served_export_writes_is_what_the_checkpoint_writes(server, sampled):
-  ours = sampled.parent / 'ours'
-  run('evals.sample', *CONFIG, f'--run={ours}', f'--student=checkpoint:{MADE}/workdir', '--dtype=float32')
+def test_what_a_served_export_writes_is_what_the_checkpoint_writes(folder, server, sampled):
+  ours = folder / 'ours'
+  run('evals.sample', *CONFIG, f'--run={ours}', f'--student=checkpoint:{folder}/workdir', '--dtype=float32')
   rows = ledger(sampled)
   assert len(rows) == 2 * NUM and {row['model'] for row in rows} == {'export'}
   (name,) = {row['model_returned'] for row in rows}
