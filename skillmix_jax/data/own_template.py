@@ -175,6 +175,7 @@ def choose(encoder: Tokenizer) -> str:
       f'name one, {", ".join(TEMPLATES)}'
     )
   name = _match(own, encoder, tuple(TEMPLATES))
+  print(f'--template=auto is {name}: that of {own.file}', file=sys.stderr)
   _remark(own, name, encoder)
   return name
 
