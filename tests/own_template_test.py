@@ -102,7 +102,11 @@ def test_a_file_of_its_own_and_named_templates_are_read_as_transformers_reads_th
       "token 0 is '<|begin_of_text|>' here",
     ),
     ('qwen', '{{ messages[0]["content"].__class__.__mro__ }}', 'cannot be rendered'),
-    ('qwen', "{{ raise_exception('no\nsystem') }}", 'cannot be rendered .no system.'),
+    (
+      'qwen',
+      "{{ raise_exception('no\n\x1b[31msystem' + 'm' * 9999) }}",
+      r'cannot be rendered .no .u001b.31msystemm{150,190}.:',
+    ),
     ('qwen', '{% for m in messages %}', 'cannot be rendered'),
     ('qwen', '{{ 1 / 0 }}', 'cannot be rendered .division by zero.'),
     ('qwen', 5, 'chat_template must be a text or a list'),
