@@ -16,6 +16,7 @@ from skillmix_jax.data import chat
 from skillmix_jax.data.templates import TEMPLATES
 from skillmix_jax.data.tokenizer import NO_TOKEN, OWN_TEMPLATE_FILES, Tokenizer
 from skillmix_jax.errors import InputError
+from skillmix_jax.hidden_characters import visible
 
 AUTO = 'auto'
 DAY = '26 Jul 2024'  # what Llama 3.2 writes where it cannot know the day
@@ -74,19 +75,19 @@ class OwnTemplate:
         date_string=DAY, enable_thinking=enable_thinking, **named,
       )  # fmt: skip
     except Exception as error:  # it is a program of others, and may raise anything
-      reason = ' '.join(str(error).split()) or type(error).__name__
+      reason = visible(' '.join(str(error).split()) or type(error).__name__)[:200]
       raise InputError(f'the chat template of {self.file} cannot be rendered ({reason}): name a --template') from error
     return str(rendered[0][0])
 
   def encode(self, messages: Sequence[Message]) -> list[int]:
     """The ids of the rendered dialog: control tokens, and what is between two of them tokenised together."""
     encoder = self._encoder
-    names = sorted(encoder.control_tokens, key=len, reverse=True)
-    pieces = re.split('(' + '|'.join(map(re.escape, names)) + ')', self.render(messages)) if names else []
+    controls = encoder.control_tokens | {encoder.piece(encoder.eos_id): encoder.eos_id}
+    names = sorted(controls, key=len, reverse=True)
     ids: list[int] = []
-    for number, piece in enumerate(pieces):
+    for number, piece in enumerate(re.split(f'({"|".join(map(re.escape, names))})', self.render(messages))):
       if number % 2:
-        ids.append(encoder.control_tokens[piece])
+        ids.append(controls[piece])
       else:  # a blank in front is the one that the tokenizer puts there
         ids += encoder.encode(piece.removeprefix(' ') if encoder.adds_blank else piece)
     return ids
@@ -175,6 +176,7 @@ def choose(encoder: Tokenizer) -> str:
       f'name one, {", ".join(TEMPLATES)}'
     )
   name = _match(own, encoder, tuple(TEMPLATES))
+  print(f'--template=auto is {name}: that of {own.file}', file=sys.stderr)
   _remark(own, name, encoder)
   return name
 
