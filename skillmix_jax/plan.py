@@ -7,8 +7,8 @@ The real training step is compiled for the target by XLA's own compilers, which 
 installs them, then this command is run with .venv-plan/bin/python. Without them, or for a first look, an estimate is
 made by arithmetic, and the answer says so. When the run does not fit, the cheapest change that does is named.
 
-Targets: 4xH100, 1xH200, 8xA100-80GB; v5p-16, v4-32 (cores), v5e-32, v6e-16 (chips). Exit code 0 also when it does not
-fit; --json=FILE writes the answer for programs.
+Targets: 4xH100, 1xH200, 8xA100-80GB, 1xL40S, 1xRTX4090; v5p-16, v4-32 (cores), v5e-32, v6e-16 (chips). Exit code 0
+also when it does not fit; --json=FILE writes the answer for programs.
 """
 
 import dataclasses
