@@ -1,7 +1,7 @@
 """What a training step needs, by arithmetic: bytes of a device, and seconds.
 
 The arithmetic of the memory is a description: which arrays are alive together is known, how many of each was fitted to
-what XLA's compilers said (docs/guides/scale.md has the table; it agrees within 10 %).
+what XLA's compilers said (docs/guides/scale.md has the tables; it agrees within 14 %).
 """
 
 import dataclasses
