@@ -19,13 +19,13 @@ PROMPT = {'id': 'a', 'messages': [{'role': 'user', 'content': 'Write one sentenc
 
 def write_checkpoint(folder: Path) -> Path:
   """Random weights with Mistral's first tokenizer."""
-  import decode_speed
   import mistral_common
+  from shapes import LLAMA, their_model
 
   from skillmix_jax.convert import from_hf
 
   export, checkpoint = folder / 'export', folder / 'checkpoint'
-  decode_speed.their_model().save_pretrained(export)
+  their_model(LLAMA).save_pretrained(export)
   tokenizer = Path(mistral_common.__file__).parent / 'data' / 'tokenizer.model.v1'
   (export / 'tokenizer.model').write_bytes(tokenizer.read_bytes())
   from_hf(str(export), checkpoint, template='mistral')

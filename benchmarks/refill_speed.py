@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import torch
 import transformers
+from shapes import LLAMA, their_model
 
 from skillmix_jax import decode
 from skillmix_jax.batches import CHUNK
@@ -20,18 +21,17 @@ from skillmix_jax.mesh import make_mesh
 from skillmix_jax.models import decoder
 
 ROWS, PROMPTS, MEAN, LONGEST, END = 16, 128, 150, 512, 2
-SIZES = decode_speed.SIZES
 
 
 def our_sampler() -> Sampler:
   """Weights of which the first dim of the stream is constant, and gives END its probability."""
   mesh = make_mesh(1, 1, 1)
   with jax.set_mesh(mesh):
-    params = decoder.init(SIZES, 0)
-    logit = math.log((SIZES.vocab_size - 1) / (MEAN - 1)) / SIZES.dim**0.5
+    params = decoder.init(LLAMA, 0)
+    logit = math.log((LLAMA.vocab_size - 1) / (MEAN - 1)) / LLAMA.dim**0.5
     params.embed[...] = params.embed[...].at[:, 0].set(100.0)
     params.unembed[...] = (params.unembed[...] / 100).at[0].set(0).at[0, END].set(logit)
-  return Sampler(params, SIZES, mesh, eos_id=END)
+  return Sampler(params, LLAMA, mesh, eos_id=END)
 
 
 def our_seconds(sampler: Sampler, prompts: np.ndarray, group: int) -> tuple[float, dict[str, int]]:
@@ -73,14 +73,14 @@ def their_seconds(model, prompts: np.ndarray, lengths: list[int]) -> float:
 
 def measure() -> list[tuple[str, str, str]]:
   """Two lines of the table."""
-  sampler, model, calls = our_sampler(), decode_speed.their_model(), []
+  sampler, model, calls = our_sampler(), their_model(LLAMA).eval(), []
   extend = decode.extend
 
   def counted(*arguments, **options):
     calls.append(1)
     return extend(*arguments, **options)
 
-  prompts = decode_speed.make_prompts(PROMPTS)
+  prompts = decode_speed.make_prompts(LLAMA, PROMPTS)
   our_seconds(sampler, prompts[:1], group=1)  # compiles
   decode.extend = counted
   refilled, lengths = our_seconds(sampler, prompts, group=PROMPTS)
