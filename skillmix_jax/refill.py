@@ -77,8 +77,10 @@ class Rows:
       'rows': np.full(self._piece, rows_of_device, np.int32),  # past the last: a prompt that means nothing
     }
     self._filled = []
-    for (place, row), (name, ids) in zip(self._places(), list(self._waiting)):
-      self._waiting.popleft()
+    for place, row in self._places():
+      if not self._waiting:
+        break
+      name, ids = self._waiting.popleft()
       self._filled.append((place, row))
       self._names[row], self._new[row] = name, []
       self._state['lengths'][row], self._state['keys'][row] = len(ids), row_key(self._seed, name)
