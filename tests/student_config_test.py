@@ -86,6 +86,7 @@ def test_a_student_with_adapters_trains_these_alone(tmp_path):
     (MINE.replace('common.paper_way', '#'), 1, 'made_by'),
     (MINE.replace("data='D123'", '').replace('{data}', '').replace('(c, data,', "(c, 'D1',"), 1, 'the argument D1 '),
     (MINE.replace("'checkpoints/mine'", "''"), 1, 'init_from'),
+    (MINE.replace('common.get_config()', '1 / 0'), 1, r'\(ZeroDivisionError: division by zero\)'),
   ],
 )
 def test_a_config_that_no_plan_can_be_made_of_is_refused(tmp_path, content, table, words):

@@ -79,11 +79,12 @@ def rows(path: str, table: int) -> tuple[Row, ...]:
       config = get_config(row.data) if row.data else get_config()
       made_by = config.made_by
       is_complete = config.model.init_from and all(word in made_by[key] for key in _MADE_BY for word in _MADE_BY[key])
-    except (InputError, TypeError, AttributeError, KeyError):
-      is_complete = False
+      why = ''
+    except Exception as error:  # whatever a file of the user's does
+      is_complete, why = False, f' ({type(error).__name__}: {error})'
     if not is_complete:
       raise InputError(
-        f'--student_config={path}: a plan needs a config as configs/llama13b.py is, with model.init_from, the commands '
-        f'made_by.weights and made_by.data, and the argument {row.data or "D123"} of {", ".join(TRAINING)}'
+        f'--student_config={path}{why}: a plan needs a config as configs/llama13b.py is, with model.init_from, the '
+        f'commands made_by.weights and made_by.data, and the argument {row.data or "D123"} of {", ".join(TRAINING)}'
       )
   return found
