@@ -42,7 +42,7 @@ def adapted(peft, theirs, factors: dict[str, np.ndarray]):
   with torch.no_grad():
     for name, parameter in trained(model).items():
       ours, layer = name
-      parameter.copy_(torch.from_numpy(factors[ours][layer].T))
+      parameter.copy_(torch.from_numpy(factors[ours][layer].T.copy()))
   return model
 
 

@@ -26,8 +26,8 @@ def test_7b_on_4xh100(tmp_path):
 
 
 def test_7b_with_adapters_fits_a_card_of_24_gb(tmp_path):
-  answer = plan(tmp_path, 'mistral7b', '1xA100-40GB', '--config.model.lora.rank=16', '--config.accumulation=16')
-  assert answer['fits'] and 13.7 < answer['gib'] < 0.95 * 22  # a card of 24 GB has some 22 to 24 GiB
+  answer = plan(tmp_path, 'mistral7b', '1xRTX4090', '--config.model.lora.rank=16', '--config.accumulation=16')
+  assert answer['fits'] and 13.7 < answer['gib'] < 20
 
 
 @pytest.mark.parametrize(('target', 'enough'), [('2xH100', '4xH100'), ('v5e-8', 'v5e-32')])
