@@ -5,7 +5,7 @@ The argument picks the dialogs, as in mistral7b.py: D1, D12, D123 (the default),
     python -m skillmix_jax.train --config=configs/llama31_8b.py:D12
 
 State: 8.03 B weights, 16 bytes each with gradients: 128 GB over all devices. 328 M tokens: 10.5 GPU-hours on H100s at
-an assumed 40 % MFU. Template llama3: <|eot_id|> ends an answer, <|end_of_text|> a document.
+an assumed 40 % MFU. Template llama3.1: <|eot_id|> ends an answer, <|end_of_text|> a document.
 """
 
 from configs import common
@@ -13,4 +13,4 @@ from configs import common
 
 def get_config(data: str = 'D123'):
   """The shape of https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct/blob/main/config.json."""
-  return common.student(data, 'llama3.1-8b', 'meta-llama/Llama-3.1-8B-Instruct', template='llama3')
+  return common.student(data, 'llama3.1-8b', 'meta-llama/Llama-3.1-8B-Instruct', template='llama3.1')

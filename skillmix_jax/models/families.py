@@ -29,9 +29,9 @@ class Family(NamedTuple):
 
 
 FAMILIES = {
-  'llama': Family('Llama', ('llama3', 'llama2'), has_window=False),
+  'llama': Family('Llama', ('llama3', 'llama3.1', 'llama2'), has_window=False),
   'mistral': Family('Mistral', ('mistral-v3', 'mistral'), has_window=True),
   'olmo2': Family('Olmo2', ('olmo',), has_window=False, norms='after', qk_norm='whole'),
-  'qwen2': Family('Qwen2', ('chatml',), has_window=True, qkv_bias=True),
+  'qwen2': Family('Qwen2', ('chatml', 'qwen2.5'), has_window=True, qkv_bias=True),
   'qwen3': Family('Qwen3', ('chatml', 'qwen3'), has_window=True, qk_norm='head'),
 }
