@@ -29,8 +29,10 @@ def our_sampler() -> Sampler:
   with jax.set_mesh(mesh):
     params = decoder.init(LLAMA, 0)
     logit = math.log((LLAMA.vocab_size - 1) / (MEAN - 1)) / LLAMA.dim**0.5
-    params.embed[...] = params.embed[...].at[:, 0].set(100.0)
-    params.unembed[...] = (params.unembed[...] / 100).at[0].set(0).at[0, END].set(logit)
+    embed, unembed = np.array(params.embed[...]), np.array(params.unembed[...]) / 100
+    embed[:, 0], unembed[0], unembed[0, END] = 100, 0, logit
+    params.embed[...] = jax.device_put(embed, params.embed[...].sharding)
+    params.unembed[...] = jax.device_put(unembed, params.unembed[...].sharding)
   return Sampler(params, LLAMA, mesh, eos_id=END)
 
 

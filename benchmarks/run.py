@@ -16,6 +16,7 @@ from pathlib import Path
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
 import decode_speed
+import first_answer
 import jax
 import ledger_speed
 import minimix_speed
@@ -146,7 +147,7 @@ def main():
   with tempfile.TemporaryDirectory() as folder:
     for row in input_speed(Path(folder)):
       table.add_row(*row)
-  sampling = (*decoding(), *refill_speed.measure())
+  sampling = (*decoding(), *refill_speed.measure(), *first_answer.measure())
   for row in (*sampling, compile_time(), *flops(), *ledger_speed.measure(), *minimix_speed.measure()):
     table.add_row(*row)
   console.print(table)

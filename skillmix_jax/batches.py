@@ -68,10 +68,14 @@ def cache_bytes(cfg: Config, num_slots: int) -> int:
 
 
 def reading_bytes(cfg: Config, length: int) -> int:
-  """Counts the bytes at most, besides weights and cache, that a device takes to read prompts of this length."""
+  """Counts the bytes at most, besides weights and cache, that a device takes to read prompts of this length.
+
+  A layer's activations, and keys and values of all layers: XLA writes them to the cache when all are computed.
+  """
   heads = (cfg.num_heads + 2 * cfg.num_kv_heads) * cfg.head_dim
   numbers = 4 * cfg.dim + 2 * heads + 3 * cfg.ffn_dim
-  return max(READ_TOKENS, length) * numbers * jnp.dtype(cfg.dtype).itemsize
+  tokens = max(READ_TOKENS, length)
+  return tokens * numbers * jnp.dtype(cfg.dtype).itemsize + cache_bytes(cfg, tokens)
 
 
 def choosing_bytes(cfg: Config) -> int:

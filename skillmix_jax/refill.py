@@ -74,7 +74,7 @@ class Rows:
       'tokens': np.zeros((self._piece, self._length), np.int32),
       'lengths': np.ones(self._piece, np.int32),
       'keys': np.zeros((self._piece, 2), np.uint32),
-      'rows': np.full(self._piece, rows_of_device, np.int32),  # past the last: a prompt that means nothing
+      'rows': rows_of_device + np.arange(self._piece, dtype=np.int32),  # past the last: a prompt that means nothing
     }
     self._filled = []
     for place, row in self._places():

@@ -137,6 +137,16 @@ def test_an_answer_ends_at_the_end_token_or_at_the_limit():
   assert reason == 'stop' and ids[-1] == eos_id and ids == free['p0'][0][: free['p0'][0].index(eos_id) + 1]
 
 
+def test_the_likeliest_token_is_the_first_of_the_largest():
+  logits = np.random.default_rng(0).integers(-3, 4, (5000, 8)).astype(np.float32)
+  logits[:, 5], logits[:, 6], logits[7:, 7] = -np.inf, np.nan, np.inf
+  keys, rule, one = np.zeros((8, 2), np.uint32), decode.Rule(greedy=True, nucleus=False), np.float32(1)
+  with jax.set_mesh(make_mesh(1, 1, 1)):
+    tokens = np.asarray(decode.choose(jnp.asarray(logits), jnp.asarray(keys), jnp.zeros(8, jnp.int32), one, one, rule))
+  assert np.delete(tokens, 6).tolist() == np.delete(logits.argmax(axis=0), 6).tolist()
+  assert 0 <= tokens[6] < 5000  # of a model that says nothing
+
+
 PROBABILITIES = np.array([0.36, 0.24, 0.16, 0.1, 0.06, 0.05, 0.02, 0.01])
 
 

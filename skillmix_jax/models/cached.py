@@ -94,7 +94,8 @@ def _put_rows(old_BKSH, new_RTKH, rows_R):
   def local(old_BKSH, new_RTKH, rows_R):
     new_RKTH = new_RTKH.transpose(0, 2, 1, 3)
     room = old_BKSH.shape[2] - new_RKTH.shape[2]
-    return old_BKSH.at[rows_R].set(jnp.pad(new_RKTH, [(0, 0), (0, 0), (0, room), (0, 0)]), mode='drop')
+    whole_RKSH = jnp.pad(new_RKTH, [(0, 0), (0, 0), (0, room), (0, 0)])
+    return old_BKSH.at[rows_R].set(whole_RKSH, mode='drop', unique_indices=True)
 
   return jax.shard_map(local, out_specs=CACHE, check_vma=False)(old_BKSH, new_RTKH, rows_R)
 
@@ -114,7 +115,7 @@ def read_prompts(cfg: Config, weights: Weights, cache: Cache, tokens_RT, lengths
   Args:
     tokens_RT: int32, padded on the right. What padding leaves in the cache is never visible.
     lengths_R: int32, at least 1.
-    rows_R: int32, which of its device's rows in the cache a prompt gets; past the last: none.
+    rows_R: int32, which of its device's rows in the cache a prompt gets, no row twice; past the last: none.
   """
   R, T = tokens_RT.shape
   positions_RT = jnp.broadcast_to(jnp.arange(T), (R, T), out_sharding=spec('batch', None))
