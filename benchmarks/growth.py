@@ -199,7 +199,7 @@ def draw(results: dict[str, list[tuple[int, float, float]]], path: str):
   """A panel for each curve: seconds and memory against size, both axes logarithmic."""
   import matplotlib
 
-  matplotlib.rcParams |= {'svg.hashsalt': 'growth', 'font.size': 8}
+  matplotlib.rcParams |= {'svg.hashsalt': 'growth', 'svg.fonttype': 'none', 'font.size': 8}
   from matplotlib.figure import Figure
 
   figure = Figure(figsize=(10, 5.2), layout='constrained')
