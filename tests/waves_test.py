@@ -5,14 +5,14 @@ import random
 from collections import Counter
 
 import pytest
-from helpers.graded_runs import make
+from helpers.graded_runs import CONFIG, make
 
-from configs import eval_generate
+from configs import eval_generate, eval_paper
 from evals.marking import rubric
 from evals.questions import catalog as catalogs
 from evals.questions.settings import from_config
+from evals.replies import estimate, waves
 from evals.replies import run as runs
-from evals.replies import waves
 from evals.replies.ledger import Reply, key
 from evals.replies.run import Student, open_run
 from evals.replies.waves import Grader
@@ -132,3 +132,19 @@ def test_decoys_are_no_skills_that_almost_any_text_shows(written):
   earlier = open_run(written.path)
   assert not earlier.catalog.in_any_text and earlier.catalog.fingerprint == written.catalog.fingerprint
   assert set(drawn(earlier)) & written.catalog.in_any_text
+
+
+@pytest.mark.parametrize('mode', ['all', 'adaptive'])
+def test_an_estimate_before_the_first_reply_counts_every_request(tmp_path, mode):
+  settings = from_config(eval_paper.get_config().to_dict() | CONFIG | {'votes_mode': mode, 'generations': 3})
+  empty = runs.preview(tmp_path / 'run', settings, Student('openai:fake-1', 'fake-1', {}))
+  student = [*waves.answer_requests(empty)[0], *waves.unanswered_seconds(empty)]
+  assert estimate.estimate_sampling(empty).requests == len(student)
+  texts = [
+    waves.Text(combination, generation, '', '', '', '', 'x' * round(estimate.TEXT_TOKENS * estimate.CHARACTERS_A_TOKEN))
+    for combination in empty.combinations
+    for generation in (1, 2, 3)
+  ]
+  everything = waves.vote_requests(empty, waves.Grader('', {}), texts, 0.5, ())
+  assert estimate.estimate_grading(empty, None, 0.5) == estimate.estimate(everything)
+  assert {'vote', 'decoy'} == {request.slot.step for request in everything}

@@ -31,6 +31,10 @@ class Estimate:
     mine, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
     return Estimate(*(a + b for a, b in zip(mine, theirs)))
 
+  def times(self, number: int) -> 'Estimate':
+    """Estimates `number` times as many of the same requests."""
+    return Estimate(*(number * value for value in dataclasses.astuple(self)))
+
   def cost(self, prices: Prices | None) -> float | None:
     """Returns dollars; None where the price is not known."""
     return dollars(prices, self.prompt_tokens, self.completion_tokens)
@@ -65,9 +69,15 @@ def _stand_in(num_tokens: int) -> str:
 
 def estimate_sampling(run: Run) -> Estimate:
   """Estimates what the student will still be asked; an answer 1 that does not exist yet gets a usual length."""
+  if not len(run.ledger):  # all generations are asked alike
+    return _sampling(run, 1).times(run.settings.generations)
+  return _sampling(run, run.settings.generations)
+
+
+def _sampling(run: Run, generations: int) -> Estimate:
   requests = []
   for combination in run.combinations:
-    for generation in range(1, run.settings.generations + 1):
+    for generation in range(1, generations + 1):
       first = waves.round1_request(run, combination, generation)
       reply = waves.student_reply(run, first)
       if reply is None:
@@ -84,12 +94,17 @@ def estimate_grading(run: Run, grader: Grader | None, decoys: float, answer: int
 
   In adaptive mode every vote is counted: about a quarter of them will not be needed.
   """
-  grader = grader or Grader('', {})
+  grader, settings = grader or Grader('', {}), run.settings
   written = {(text.combination.id, text.generation): text for text in waves.texts(run, answer)}
   ready = [
     written.get((combination.id, generation))
     or waves.Text(combination, generation, '', '', '', '', _stand_in(TEXT_TOKENS), answer)
     for combination in run.combinations
-    for generation in range(1, run.settings.generations + 1)
+    for generation in range(1, settings.generations + 1)
   ]
-  return estimate(waves.vote_requests(run, grader, ready, decoys, skip=()))
+  if len(run.ledger) or settings.votes_mode != 'all':
+    return estimate(waves.vote_requests(run, grader, ready, decoys, skip=()))
+  # All generations and votes are asked alike, only decoys are not.
+  once = dataclasses.replace(run, settings=dataclasses.replace(settings, votes=1))
+  votes = estimate(waves.vote_requests(once, grader, ready[:: settings.generations], 0.0, skip=()))
+  return votes.times(settings.generations * settings.votes) + estimate(waves.decoy_requests(run, grader, ready, decoys))

@@ -276,14 +276,16 @@ def decoy_wanted(run: Run, text: Text, share: float) -> bool:
   return _chance(run, text.combination.id, text.generation, 'decoys') < share
 
 
+def decoy_requests(run: Run, grader: Grader, ready: Sequence[Text], share: float) -> list[Request]:
+  """Returns the decoy gradings that have to be asked for `share` of the texts."""
+  wanted = [decoy(run, grader, text) for text in ready if share and decoy_wanted(run, text, share)]
+  return [graded.vote.pending for graded in wanted if graded is not None and graded.vote.pending]
+
+
 def vote_requests(
   run: Run, grader: Grader, ready: Sequence[Text], decoys: float, skip: Collection[Slot]
 ) -> list[Request]:
   """Returns what has to be asked next, without the slots in `skip`; empty when everything is settled."""
   open_votes = [vote.pending for text in ready for vote in votes(run, grader, text) if vote.pending]
-  for text in ready:
-    if decoys and decoy_wanted(run, text, decoys):
-      found = decoy(run, grader, text)
-      if found is not None and found.vote.pending:
-        open_votes.append(found.vote.pending)
+  open_votes += decoy_requests(run, grader, ready, decoys)
   return [request for request in open_votes if request.slot not in skip]
