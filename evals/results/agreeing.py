@@ -42,7 +42,7 @@ def decide_over_seeds(decided: Mapping[str, Sequence[OverSeeds]]) -> dict[str, l
 def by_grader(runs: Sequence[Sequence[GradedRun]]) -> dict[str, list[GradedRun]]:
   """Returns for each grader that has marked all of these runs, each given under all its graders, the runs under it.
 
-  Where there is none, the runs under their first graders, which are not comparable.
+  If no grader has marked all of them: the runs under their first graders, which are not comparable.
   """
   found = {}
   for one in runs[0]:

@@ -94,7 +94,7 @@ class OwnTemplate:
 
 
 def read(encoder: Tokenizer) -> OwnTemplate | None:
-  """Returns the chat template beside a tokenizer; None where there is none.
+  """Returns the chat template beside a tokenizer; None if it has no template.
 
   Raises:
     InputError: the file that has it is damaged, or it cannot be rendered.
@@ -141,7 +141,7 @@ def _examples(own: OwnTemplate, rounds: Sequence[tuple[str, str]], systems: Sequ
 
 
 def compare(examples: Sequence[Example], name: str, encoder: Tokenizer) -> Difference | None:
-  """Returns the first difference of a template of ours, None where there is none; a system text may be refused by it.
+  """Returns the first difference of a template of ours, None if the ids are the same; it may refuse a system text.
 
   Raises:
     InputError: the tokenizer does not have what the template of ours needs.
