@@ -67,9 +67,7 @@ class Model:
     self._source = open_source(checkpoint)
     self.fingerprint = fingerprint(self._source)
     self._encoder = tokenizer.load(self._source.tokenizer)
-    if template == own_template.AUTO:
-      template = own_template.choose(self._encoder)
-    self._template = template or self._source.data_identity['template']['name']
+    self._template = own_template.named(template, self._encoder) or self._source.data_identity['template']['name']
     if self._template not in TEMPLATES:
       raise InputError(f'template={self._template!r} is not one of {own_template.AUTO}, {", ".join(TEMPLATES)}')
     self.batch_size = batch_size

@@ -109,8 +109,7 @@ def to_hf(reference: str, out: Path, dtype: str, template: str | None):
   folder, step = parse_reference(reference)
   source = open_workdir(folder, step)
   cfg, encoder = source.config, tokenizer.load(source.tokenizer)
-  template = own_template.choose(encoder) if template == own_template.AUTO else template
-  template = template or source.data_identity['template']['name']
+  template = own_template.named(template, encoder) or source.data_identity['template']['name']
   check_place('to_hf', out, jnp.dtype(dtype).itemsize * cfg.num_params)
   mesh = widest_mesh(cfg)
   with jax.set_mesh(mesh), written_beside('to_hf', out) as part:
@@ -138,8 +137,7 @@ def to_peft(reference: str, out: Path, template: str | None):
   if cfg.lora is None:
     raise InputError(f'--adapter: {folder} has no adapters, all its weights were trained: leave --adapter out')
   encoder = workdir.open_tokenizer(folder, saved)
-  template = own_template.choose(encoder) if template == own_template.AUTO else template
-  template = template or saved['data_identity']['template']['name']
+  template = own_template.named(template, encoder) or saved['data_identity']['template']['name']
   check_place('to_hf', out, 4 * cfg.num_trained)
   mesh = widest_mesh(cfg)
   with jax.set_mesh(mesh), written_beside('to_hf', out) as part:

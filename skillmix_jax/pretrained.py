@@ -61,9 +61,7 @@ def open_folder(folder: Path, template: str | None) -> Source:
       f'{encoder.files[0]} has {encoder.vocab_size} tokens, but the embedding of the model has {config.vocab_size} '
       'rows: the two do not belong together'
     )
-  if template == own_template.AUTO:
-    template = own_template.choose(encoder)
-  template = template or _template_of(config, encoder)
+  template = own_template.named(template, encoder) or _template_of(config, encoder)
   identity = {
     'fingerprint': None,
     'template': chat.identity(template),

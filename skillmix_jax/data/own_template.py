@@ -181,6 +181,11 @@ def choose(encoder: Tokenizer) -> str:
   return name
 
 
+def named(template: str | None, encoder: Tokenizer) -> str | None:
+  """Returns what a --template stands for: `auto` for the tokenizer's own, see `choose`; all else for itself."""
+  return choose(encoder) if template == AUTO else template
+
+
 def among(encoder: Tokenizer, names: Sequence[str]) -> str | None:
   """Returns which of the templates `names` is the tokenizer's own; None if it has none that can be rendered."""
   try:
