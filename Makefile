@@ -88,8 +88,9 @@ plan-tools: setup  ## .venv-plan: the TPU and CUDA compilers for `plan`, on top 
 	  > "$$(.venv-plan/bin/python -c 'import site; print(site.getsitepackages()[0])')/setup.pth"
 	.venv-plan/bin/python -m pip --disable-pip-version-check install --quiet --no-deps $(PLAN_TOOLS)
 
-bench: $(VENV)/.tools  ## the speed tables
-	PYTHONPATH=. $(python) benchmarks/run.py
+ROUNDS ?= 1
+bench: $(VENV)/.tools  ## the speed tables; ROUNDS=2: medians and spread
+	PYTHONPATH=. $(python) benchmarks/run.py --rounds=$(ROUNDS)
 
 compile = build/lock/bin/pip-compile pyproject.toml --generate-hashes --allow-unsafe --strip-extras --no-header \
   --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --quiet

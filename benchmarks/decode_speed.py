@@ -5,11 +5,14 @@ Float32, greedy, the same shapes, the same threads, taken in turns.
 
 import statistics
 import time
+from collections.abc import Iterator
 
 import decode_cost
 import jax
+import lines
 import numpy as np
 import torch
+from lines import Line
 from shapes import LLAMA, SHAPES, their_model
 
 from skillmix_jax.decode import Sampler
@@ -18,6 +21,7 @@ from skillmix_jax.models import decoder
 from skillmix_jax.models.config import Config
 
 PROMPT, NEW = 64, 65
+AIMS = {8: '>= 2.5 x', 32: '>= 1.9 x'}  # by rows
 
 
 def make_prompts(cfg: Config, rows: int) -> np.ndarray:
@@ -55,18 +59,16 @@ def their_seconds(model, prompts: np.ndarray) -> float:
   return time.perf_counter() - start
 
 
-def measure(cfg: Config, batches: tuple[int, ...] = (8, 32), rounds: int = 3) -> list[dict]:
-  """For each batch size the median tokens/s of both and the median ratio of the pairs."""
+def in_turns(cfg: Config, rounds: int = 3) -> Iterator[tuple[int, float, float, float]]:
+  """(rows, tokens/s of ours, of theirs, median ratio of the pairs) of each batch size."""
   sampler, model = our_sampler(cfg), their_model(cfg).eval()
-  results = []
-  for rows in batches:
+  for rows in AIMS:
     prompts = make_prompts(cfg, rows)
     our_seconds(sampler, prompts)  # compiles
     pairs = [(our_seconds(sampler, prompts), their_seconds(model, prompts)) for _ in range(rounds)]
     ours, theirs = (rows * NEW / statistics.median(seconds) for seconds in zip(*pairs))
     ratio = statistics.median(theirs / ours for ours, theirs in pairs)
-    results.append({'rows': rows, 'ours': ours, 'theirs': theirs, 'ratio': ratio})
-  return results
+    yield rows, ours, theirs, ratio
 
 
 def cost_of_length(lengths: tuple[int, ...] = (256, 512, 1024, 2048), rows: int = 8) -> dict[int, float]:
@@ -75,7 +77,14 @@ def cost_of_length(lengths: tuple[int, ...] = (256, 512, 1024, 2048), rows: int 
   return {length: decode_cost.milliseconds(sampler, LLAMA, rows, length) for length in lengths}
 
 
-if __name__ == '__main__':
+def measure() -> Iterator[Line]:
   for name, cfg in SHAPES.items():
-    print(name, measure(cfg))
-  print(cost_of_length())
+    for rows, ours, theirs, ratio in in_turns(cfg):
+      what = f'decoding, {name}, {cfg.num_params / 1e6:.0f} M weights, {rows} rows, prompts of {PROMPT}, float32'
+      yield Line(what, ours, 'tokens/s', "transformers' `generate`", theirs, ratio, AIMS[rows])
+  for length, milliseconds in cost_of_length().items():
+    yield Line(f'one more token of 8 rows after prompts of {length:,}', milliseconds, 'ms')
+
+
+if __name__ == '__main__':
+  lines.main(measure)

@@ -11,7 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import lines
+from lines import Line
 
 STARTED, ROOT = 'BENCHMARK_STARTED', Path(__file__).parent.parent
 PROMPT = {'id': 'a', 'messages': [{'role': 'user', 'content': 'Write one sentence about the sea and the wind in it.'}]}
@@ -68,24 +72,17 @@ def measure_start(checkpoint: Path, cache: Path) -> dict[str, float]:
   return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure() -> list[tuple[str, str, str]]:
-  """A line of the table."""
+def measure() -> Iterator[Line]:
   with tempfile.TemporaryDirectory() as folder:
     checkpoint, cache = write_checkpoint(Path(folder)), Path(folder) / 'cache'
     first, second = (measure_start(checkpoint, cache) for _ in range(2))
-  parts = lambda found: ', '.join(f'{name} {seconds:.1f}' for name, seconds in found.items() if name != 'total')
-  return [
-    (
-      'first answer of `sample`, second start',
-      f'{second["total"]:.1f} s: {parts(second)}',
-      f'first start {first["total"]:.1f} s: {parts(first)}',
-    )
-  ]
+  total, parts = second.pop('total'), ', '.join(f'{name} {seconds:.1f}' for name, seconds in second.items())
+  ratio = first['total'] / total
+  yield Line('first answer of `sample`, second start', total, 's', 'first start', first['total'], ratio, note=parts)
 
 
 if __name__ == '__main__':
-  if len(sys.argv) > 1:
+  if len(sys.argv) > 1 and sys.argv[1] != '--json':
     print(json.dumps(seconds_inside(sys.argv[1])))
   else:
-    for line in measure():
-      print(*line, sep='; ')
+    lines.main(measure)

@@ -17,8 +17,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import lines
+from lines import Line
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = os.environ | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': f'{ROOT}:{ROOT / "benchmarks"}:{ROOT / "tests"}'}
@@ -90,7 +93,7 @@ def write_run(folder: str, texts: str):
 def count_step(rows: str, layers: str):
   """Prints the matrix FLOPs of a training step as seconds at 1 GFLOP/s, and what it keeps beside its arguments."""
   import jax
-  import run as bench
+  import program
 
   from skillmix_jax.loss import Loss
   from skillmix_jax.mesh import make_mesh
@@ -98,10 +101,10 @@ def count_step(rows: str, layers: str):
 
   cfg = Config('llama', 4_096, 512, 256, int(layers), 4, 4, 64, 768)
   with jax.set_mesh(make_mesh(1, 1, 1)):
-    traced = bench.traced_step(cfg, int(rows), 128, Loss(chunks=1))
+    traced = program.traced_step(cfg, int(rows), 128, Loss(chunks=1))
     memory = traced.lower().compile().memory_analysis()
   total = memory.temp_size_in_bytes + memory.argument_size_in_bytes
-  print(json.dumps({'seconds': bench.matmul_flops(traced.jaxpr) / 1e9, 'bytes': total}))
+  print(json.dumps({'seconds': program.matmul_flops(traced.jaxpr) / 1e9, 'bytes': total}))
 
 
 # What is needed before
@@ -173,9 +176,9 @@ CURVES = (
 )  # fmt: skip
 
 
-def measure(curve: Curve) -> list[tuple[int, float, float]]:
+def points(curve: Curve) -> list[tuple[int, float, float]]:
   """(size, CPU seconds, MiB) of every size; of a step GFLOP instead of seconds."""
-  points = []
+  measured = []
   for size in curve.sizes:
     with tempfile.TemporaryDirectory() as name:
       folder = Path(name)
@@ -184,14 +187,14 @@ def measure(curve: Curve) -> list[tuple[int, float, float]]:
     if curve.counted:
       counts = json.loads(printed)
       seconds, peak = counts['seconds'], counts['bytes'] / 2**20
-    points.append((size, seconds, peak))
+    measured.append((size, seconds, peak))
     print(f'{curve.title} {size:,}: {seconds:.2f}, {peak:,.0f} MiB', file=sys.stderr, flush=True)
-  return points
+  return measured
 
 
-def slope(points: list[tuple[int, float, float]], column: int) -> float:
+def slope(measured: list[tuple[int, float, float]], column: int) -> float:
   """Of the last decade, on logarithmic axes."""
-  (n, *before), (m, *after) = points[-2:]
+  (n, *before), (m, *after) = measured[-2:]
   return math.log(after[column] / before[column]) / math.log(m / n)
 
 
@@ -213,25 +216,39 @@ def draw(results: dict[str, list[tuple[int, float, float]]], path: str):
   figure.savefig(path, metadata={'Date': None})
 
 
+def steepest(measured: list[tuple[int, float, float]]) -> float:
+  """The larger slope of CPU seconds and memory."""
+  return max(slope(measured, 0), slope(measured, 1))
+
+
+def measure() -> Iterator[Line]:
+  slopes = {curve.title: steepest(points(curve)) for curve in CURVES}
+  name = max(slopes, key=lambda title: slopes[title])
+  yield Line(f'steepest slope of {len(CURVES)} curves of cost', slopes[name], '', aim=f'<= {ALLOWED}', note=name)
+
+
 def main():
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('--only', help='names of curves: ' + ', '.join(curve.name for curve in CURVES))
   parser.add_argument('--svg', help='file for the figure; needs all curves')
+  parser.add_argument('--json', action='store_true', help='print the steepest slope alone, as a line for run.py')
   args = parser.parse_args()
+  if args.json:
+    return lines.main(measure)
   names = args.only.split(',') if args.only else [curve.name for curve in CURVES]
-  results = {curve.name: measure(curve) for curve in CURVES if curve.name in names}
+  results = {curve.name: points(curve) for curve in CURVES if curve.name in names}
   print('| what grows | sizes | CPU seconds | slope | MiB | slope |\n|---|---|---|---|---|---|')
   for curve in CURVES:
     if curve.name in results:
-      points = results[curve.name]
-      cost, memory = (', '.join(f'{point[column]:,.3g}' for point in points) for column in (1, 2))
-      sizes = ', '.join(f'{size:,}' for size, *_ in points)
-      slopes = [slope(points, column) for column in (0, 1)]
+      measured = results[curve.name]
+      cost, memory = (', '.join(f'{point[column]:,.3g}' for point in measured) for column in (1, 2))
+      sizes = ', '.join(f'{size:,}' for size, *_ in measured)
+      slopes = [slope(measured, column) for column in (0, 1)]
       unit = ' GFLOP' if curve.counted else ''
       print(f'| {curve.title} | {sizes} | {cost}{unit} | {slopes[0]:.2f} | {memory} | {slopes[1]:.2f} |')
   if args.svg and len(results) == len(CURVES):
     draw(results, args.svg)
-  steep = [name for name, points in results.items() if max(slope(points, 0), slope(points, 1)) > ALLOWED]
+  steep = [name for name, measured in results.items() if steepest(measured) > ALLOWED]
   if steep:
     raise SystemExit(f'steeper than {ALLOWED}: {", ".join(steep)}')
 

@@ -6,7 +6,6 @@ The server is tests/helpers/fake_openai.py in a process of its own on the same m
 """
 
 import contextlib
-import json
 import os
 import random
 import subprocess
@@ -15,6 +14,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+import lines
+from lines import Line
 
 from evals.replies.endpoints import Online, collect
 from evals.replies.ledger import FOLDER, Ledger, Reply, Request, Slot, key
@@ -102,32 +104,19 @@ def resuming() -> dict[str, float]:
   return {'bytes': size, 'seconds': seconds, 'cpu': cpu, 'peak': peak}
 
 
-def measure() -> list[tuple[str, str, str]]:
-  """Rows for a table: what, ours, the aim."""
+def measure() -> Iterator[Line]:
   seconds, cpu = asking(LATENCY, IN_FLIGHT, NUM_REQUESTS)
   ideal = NUM_REQUESTS / IN_FLIGHT * LATENCY
-  instant, instant_cpu = asking(0, 64, NUM_REQUESTS)
+  what = f'{NUM_REQUESTS:,} requests at {LATENCY:g} s, {IN_FLIGHT} in flight'
+  yield Line(what, seconds, 's', 'ideal', ideal, ideal / seconds, f'<= {1.04 * ideal:.1f}', f'{cpu:.1f} CPU s')
+  instant, cpu = asking(0, 64, NUM_REQUESTS)
+  note = f'{cpu / NUM_REQUESTS * 1e3:.1f} CPU ms each'
+  yield Line(f'{NUM_REQUESTS:,} requests to an instant server', NUM_REQUESTS / instant, '/s', aim='>= 150', note=note)
   large = resuming()
-  return [
-    (
-      f'{NUM_REQUESTS:,} requests at {LATENCY:g} s, {IN_FLIGHT} in flight', f'{seconds:.1f} s, {cpu:.1f} CPU s',
-      f'{seconds / ideal:.2f} x the ideal {ideal:g} s; aim 1.15',
-    ),
-    (
-      f'{NUM_REQUESTS:,} requests to an instant server', f'{NUM_REQUESTS / instant:.0f}/s',
-      f'{instant_cpu / NUM_REQUESTS * 1e3:.1f} CPU ms each; aim 150/s',
-    ),
-    (
-      f'resuming {NUM_REPLIES:,} replies, {large["bytes"] / 1e6:.0f} MB',
-      f'{large["seconds"]:.1f} s ({large["cpu"]:.1f} CPU s), {large["peak"]:.0f} MiB', 'aim 5 s, 500 MB',
-    ),
-  ]  # fmt: skip
-
-
-def main():
-  for row in measure():
-    print(json.dumps(row, ensure_ascii=False))
+  what = f'taking up {NUM_REPLIES:,} replies, {large["bytes"] / 1e6:.0f} MB'
+  yield Line(what, large['seconds'], 's', aim='<= 1.5', note=f'{large["cpu"]:.1f} CPU s')
+  yield Line(f'{what}: peak memory', large['peak'] * 2**20 / 1e6, 'MB', aim='<= 300')
 
 
 if __name__ == '__main__':
-  main()
+  lines.main(measure)

@@ -1,156 +1,91 @@
-"""The speed tables of docs/results/performance.md, printed from one run: `make bench`.
+"""The speed tables of docs/results/performance.md: `make bench`, or `make bench ROUNDS=2` for medians and spread.
 
-Each number stands beside what it is compared with. Machines differ and are shared: read ratios, not seconds.
+    PYTHONPATH=. python benchmarks/run.py --only=train_speed,ledger_speed --rounds=3
+
+Every benchmark runs in a process of its own, the whole list once a round, so that each number of a line was measured
+at another time. Each stands beside what it is compared with, measured in the same process. Machines differ and are
+shared: read ratios, not seconds, and only those of an idle machine (the load is printed).
 """
 
+import argparse
 import json
-import math
 import os
-import random
 import statistics
-import tempfile
-import time
-from functools import partial
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
-os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-
-import decode_speed
-import first_answer
-import jax
-import ledger_speed
-import minimix_speed
-import mistral_common
-import refill_speed
-import train_speed
-from jax.extend.core import jaxprs_in_params
+from lines import Line, number, text
+from rich import box
 from rich.console import Console
 from rich.table import Table
-from shapes import SHAPES
 
-from examples.make_data import make_dialog
-from skillmix_jax.data.mixture import Mixture, iterate
-from skillmix_jax.data.records import open_data
-from skillmix_jax.loss import Loss
-from skillmix_jax.mesh import make_mesh
-from skillmix_jax.models import decoder
-from skillmix_jax.models.config import Config
-from skillmix_jax.optimizer import Optimizer
-from skillmix_jax.prepare import prepare
-from skillmix_jax.step import State, train_step
-
-TOKENIZER = Path(mistral_common.__file__).parent / 'data' / 'tokenizer.model.v1'
-SOURCES = str(Path(os.__file__).parent / '*.py')
+ROOT = Path(__file__).parent.parent
+MODULES = (
+  'train_speed', 'input_speed', 'decode_speed', 'refill_speed', 'first_answer', 'program', 'ledger_speed',
+  'minimix_speed', 'growth',
+)  # fmt: skip
+ONCE = {'growth'}  # CPU seconds and the slopes of curves: another round says the same
 
 
-def input_speed(folder: Path) -> list[tuple[str, str, str]]:
-  """`prepare` on the standard library's sources, then batches of 64 dialogs + 16 text rows x 1024."""
-  dialogs = folder / 'dialogs.jsonl'
-  rng = random.Random(0)
-  dialogs.write_text(''.join(json.dumps(make_dialog(rng, i)) + '\n' for i in range(2000)))
-  start = time.perf_counter()
-  manifest = prepare(
-    out=folder / 'data', tokenizer_path=TOKENIZER, template='mistral', dialogs=[str(dialogs)], code=SOURCES
-  )
-  seconds = time.perf_counter() - start
-  tokens = sum(source['tokens'] for source in manifest['sources'].values())
-  mixture = Mixture(open_data(folder / 'data'), seed=0, dialogs=64, text_rows=16)
-  rates = []
-  for _ in range(5):
-    start = time.perf_counter()
-    positions = sum(batch['tokens'].size for _, batch in iterate(mixture, 0, 60))
-    rates.append(positions / (time.perf_counter() - start))
-  return [
-    ('prepare (Mistral tokenizer, 2,000 dialogs + sources)', f'{tokens / seconds / 1e6:.2f} M tokens/s', ''),
-    ('batches, prepared data', f'{statistics.median(rates) / 1e6:.1f} M positions/s', 'aim 5 M'),
-  ]
+def run(module: str) -> list[Line]:
+  """The lines of a benchmark, each printed to stderr as it comes."""
+  environment = {'JAX_PLATFORMS': 'cpu'} | os.environ | {'PYTHONPATH': str(ROOT)}
+  command = [sys.executable, str(ROOT / 'benchmarks' / f'{module}.py'), '--json']
+  lines = []
+  with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    assert process.stdout is not None
+    for printed in process.stdout:
+      lines.append(Line(**json.loads(printed)))
+      print(text(lines[-1]), file=sys.stderr, flush=True)
+  if process.returncode:
+    raise SystemExit(f'{module} ended with exit code {process.returncode}')
+  return lines
 
 
-def traced_step(cfg: Config, rows: int, length: int, loss: Loss):
-  """The training step of a config, traced on abstract arrays."""
-  tx = Optimizer().transform(10)
-  params = decoder.abstract(cfg)
-  state = State(params, jax.eval_shape(jax.jit(tx.init), params))
-  ints = jax.ShapeDtypeStruct((rows, length), 'int32')
-  batch = dict.fromkeys(('tokens', 'targets', 'positions', 'segments'), ints)
-  batch |= {'weights': jax.ShapeDtypeStruct((rows, length), 'float32'), 'is_text': jax.ShapeDtypeStruct((rows,), bool)}
-  step = partial(train_step, tx=tx, loss=loss, accumulation=1, packed=False)
-  return jax.jit(step, donate_argnums=0).trace(state, batch)
+def spread(values: Sequence[float | None], show: Callable[[float], str]) -> str:
+  """Median, and the lowest and highest where they differ; '' where nothing was measured."""
+  known = [value for value in values if value is not None]
+  if not known:
+    return ''
+  low, high = show(min(known)), show(max(known))
+  return show(statistics.median(known)) + (f' ({low} - {high})' if low != high else '')
 
 
-def compile_time() -> tuple[str, str, str]:
-  """Tracing, lowering and compiling the step of 40 layers at toy width, without a cache."""
-  cfg = Config('llama', 512, 128, 64, 40, 4, 2, 16, 192)
-  start = time.perf_counter()
-  with jax.set_mesh(make_mesh(1, 1, 1)):
-    traced_step(cfg, 8, 128, Loss(chunks=8)).lower().compile()
-  return ('compiling the step of 40 layers', f'{time.perf_counter() - start:.1f} s', 'aim 10 s')
-
-
-def matmul_flops(jaxpr) -> int:
-  """FLOPs of all matrix products of a traced program, those of loops times the length of the loop."""
-  total = 0
-  for equation in jaxpr.eqns:
-    if equation.primitive.name == 'dot_general':
-      (contracted, _), _ = equation.params['dimension_numbers']
-      left, out = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
-      total += 2 * math.prod(out) * math.prod(left[i] for i in contracted)
-    times = equation.params['length'] if equation.primitive.name == 'scan' else 1
-    total += times * sum(matmul_flops(inner) for inner in jaxprs_in_params(equation.params))
-  return total
-
-
-def flops() -> list[tuple[str, str, str]]:
-  """Work of a step against 8 N a token: 6 N, and 2 N for the recomputed forward pass; N without the lookup table.
-
-  XLA's own count takes the body of a loop once, so it can only check ours where every loop has one turn.
-  """
-  small = Config('mistral', 4096, 1024, 512, 1, 4, 1, 128, 1792, dtype='float32')
-  mistral = Config('mistral', 32_000, 1024, 4096, 32, 32, 8, 128, 14_336)
-  with jax.set_mesh(make_mesh(1, 1, 1)):
-    traced = traced_step(small, 2, 1024, Loss(chunks=1))
-    check = matmul_flops(traced.jaxpr) / traced.lower().compile().cost_analysis()['flops']
-    ours = matmul_flops(traced_step(mistral, 32, 1024, Loss(chunks=8)).jaxpr)
-  eight_n = 8 * (mistral.num_params - mistral.vocab_size * mistral.dim) * 32 * 1024
-  return [
-    ('matrix FLOPs of the Mistral-7B step / 8 N', f'{ours / eight_n:.2f}', 'aim at most 1.4'),
-    ('the same count / XLA, one layer, one chunk', f'{check:.3f}', 'near 1'),
-  ]
-
-
-def decoding() -> list[tuple[str, str, str]]:
-  """Sampling against transformers' generate, and the cost of a longer cache."""
-  rows = [
-    (
-      f'decoding, {name}, {cfg.num_params / 1e6:.0f} M weights, {result["rows"]} rows, float32',
-      f'{result["ours"]:.0f} tokens/s',
-      f'transformers + torch {result["theirs"]:.0f} tokens/s: {result["ratio"]:.2f} x',
-    )
-    for name, cfg in SHAPES.items()
-    for result in decode_speed.measure(cfg)
-  ]
-  times = decode_speed.cost_of_length()
-  text = ', '.join(f'{length}: {milliseconds:.1f}' for length, milliseconds in times.items())
-  return [*rows, ('ms for a token of 8 rows, by prompt length', text, '')]
+def table(rounds: dict[str, list[Line]]) -> Table:
+  """A row for each line; the columns say what `Line` says."""
+  result = Table('what', 'ours', 'against', 'ratio', 'aim', box=box.MARKDOWN)
+  for what, lines in rounds.items():
+    last = lines[-1]
+    ours = spread([line.value for line in lines], number)
+    theirs = spread([line.theirs for line in lines], number)
+    ratio = spread([line.ratio for line in lines], lambda value: f'{value:.2f} x')
+    notes = [f'{last.rival} {theirs}'.strip(), last.note]
+    result.add_row(what, f'{ours} {last.unit}'.strip(), '; '.join(filter(None, notes)), ratio, last.aim)
+  return result
 
 
 def main():
-  console = Console()
-  table = Table('what', 'ours', 'against', title=f'{os.cpu_count()} cores, jax {jax.__version__}')
-  for name, cfg in SHAPES.items():
-    speed = train_speed.measure(cfg)
-    table.add_row(
-      f'training, {name}, {cfg.num_params / 1e6:.0f} M weights, {train_speed.B} x {train_speed.T}, float32',
-      f'{speed["ours"]:.0f} tokens/s',
-      f'transformers + torch {speed["torch"]:.0f} tokens/s: {speed["ratio"]:.2f} x',
-    )
-  with tempfile.TemporaryDirectory() as folder:
-    for row in input_speed(Path(folder)):
-      table.add_row(*row)
-  sampling = (*decoding(), *refill_speed.measure(), *first_answer.measure())
-  for row in (*sampling, compile_time(), *flops(), *ledger_speed.measure(), *minimix_speed.measure()):
-    table.add_row(*row)
-  console.print(table)
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('--rounds', type=int, default=1, help='how often everything is measured (1)')
+  parser.add_argument('--only', default=','.join(MODULES), help='benchmarks, with commas between them (all)')
+  args = parser.parse_args()
+  only = args.only.split(',')
+  if unknown := [name for name in only if name not in MODULES]:
+    parser.error(f'--only: {unknown[0]!r} is no benchmark; there are {", ".join(MODULES)}')
+  rounds: dict[str, list[Line]] = {}
+  for index in range(args.rounds):
+    for module in only:
+      if index and module in ONCE:
+        continue
+      print(f'-- round {index + 1}, {module}, load {os.getloadavg()[0]:.1f}', file=sys.stderr, flush=True)
+      for line in run(module):
+        rounds.setdefault(line.what, []).append(line)
+  console = Console(width=None if sys.stdout.isatty() else 240)
+  console.print(f'{os.cpu_count()} cores, jax {version("jax")}, torch {version("torch")}, rounds: {args.rounds}')
+  console.print(table(rounds))
 
 
 if __name__ == '__main__':

@@ -2,11 +2,14 @@
 
 import statistics
 import time
+from collections.abc import Iterator
 from functools import partial
 
 import jax
+import lines
 import numpy as np
 import torch
+from lines import Line
 from shapes import SHAPES, their_model
 
 from skillmix_jax.loss import Loss
@@ -71,8 +74,8 @@ def torch_step(cfg: Config, batch):
   return run
 
 
-def measure(cfg: Config, rounds: int = 7) -> dict[str, float]:
-  """Median tokens/s of both, taken in turns, and the median ratio of the pairs."""
+def in_turns(cfg: Config, rounds: int = 7) -> tuple[float, float, float]:
+  """(tokens/s of ours, of torch's, ratio): medians of steps that are taken in turns, and that of the pairs' ratios."""
   batch = make_batch(cfg)
   steps = {'ours': jax_step(cfg, batch), 'torch': torch_step(cfg, batch)}
   for run in steps.values():
@@ -85,9 +88,15 @@ def measure(cfg: Config, rounds: int = 7) -> dict[str, float]:
       seconds[name].append(time.perf_counter() - start)
   rates = {name: B * T / statistics.median(times) for name, times in seconds.items()}
   ratio = statistics.median(theirs / ours for ours, theirs in zip(seconds['ours'], seconds['torch']))
-  return {**rates, 'ratio': ratio}
+  return rates['ours'], rates['torch'], ratio
+
+
+def measure() -> Iterator[Line]:
+  for name, cfg in SHAPES.items():
+    what = f'training, {name}, {cfg.num_params / 1e6:.0f} M weights, {B} x {T}, float32'
+    ours, theirs, ratio = in_turns(cfg)
+    yield Line(what, ours, 'tokens/s', 'transformers + torch', theirs, ratio, aim='>= 1.1 x')
 
 
 if __name__ == '__main__':
-  for name, cfg in SHAPES.items():
-    print(name, measure(cfg))
+  lines.main(measure)
