@@ -1,5 +1,6 @@
 """A line of the speed table. A benchmark is a module whose `measure()` yields lines; `run.py` prints those of all."""
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -42,6 +43,9 @@ def text(line: Line) -> str:
 
 
 def main(measure: Callable[[], Iterable[Line]]):
-  """Prints the lines as they come: as text, or with --json as JSON for `run.py`."""
-  for line in measure():
-    print(json.dumps(dataclasses.asdict(line)) if '--json' in sys.argv[1:] else text(line), flush=True)
+  """Prints the lines as they come, and nothing else to stdout: as text, or with --json as JSON for `run.py`."""
+  as_json = '--json' in sys.argv[1:]
+  stdout = sys.stdout
+  with contextlib.redirect_stdout(sys.stderr):
+    for line in measure():
+      print(json.dumps(dataclasses.asdict(line)) if as_json else text(line), file=stdout, flush=True)
