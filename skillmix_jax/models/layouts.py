@@ -52,7 +52,9 @@ class Columns:
 
   def norm(self, x_DB, scale_D, eps: float):
     """See `rms_norm`."""
-    return rms_norm(x_DB.T, scale_D, eps).T
+    x32 = x_DB.astype(jnp.float32)
+    normed = x32 * jax.lax.rsqrt(jnp.mean(x32 * x32, axis=0) + eps)
+    return (normed * scale_D[:, None]).astype(x_DB.dtype)
 
   def multiply(self, x_IB, matrix_OI, dims: tuple[str | None, ...]):
     """The product; `dims` are the names of [in, out], as in `Rows`."""
