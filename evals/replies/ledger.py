@@ -24,7 +24,7 @@ __all__ = ['Ledger', 'Reply', 'Request', 'Row', 'Slot', 'Writer', 'billed', 'key
 
 FOLDER = 'replies'
 UNREAD = 'unread'  # folder within: what came with status 200 and is no reply that we know how to read
-READ_AT_ONCE = 2**20  # bytes
+READ_AT_ONCE = 2**16  # bytes
 
 
 class Ledger:
