@@ -19,7 +19,7 @@ ENTAILMENT = (
   '**entailment (logical)**: An expression A entails B if the truth of A guarantees the truth of B and the falsity of '
   'B guarantees the falsity of A. For example, "The emperor was assassinated" entails "the emperor was dead."'
 )
-ODD = '{{odd}} {topic}{rubric_items} {topic}, {skills_str}: {student_answer} {num_sentences_str}'  # as a grading prompt
+SHORT_GRADE = '{{odd}} {topic}{rubric_items} {topic}, {skills_str}: {student_answer} {num_sentences_str}'  # as a grading prompt
 ONE = Combination('a', 'train', 1, ('accident (fallacy)',), 'Regatta, sailing')
 TWO = Combination('b', 'all', 2, ('entailment (logical)', 'accident (fallacy)'), 'Knots')
 ROUND1 = (
@@ -183,7 +183,7 @@ def test_marks_of_bold_type_are_not_of_the_text(answer, text):
   assert prompts.extract_text(answer) == text
 
 
-@pytest.mark.parametrize('changes', [{}, {'revised_sentences': 4}, {'prompts': {'grade': ODD}}])
+@pytest.mark.parametrize('changes', [{}, {'revised_sentences': 4}, {'prompts': {'grade': SHORT_GRADE}}])
 def test_the_length_of_a_prompt_is_that_of_its_parts(changes):
   known = catalog.load()
   known = dataclasses.replace(known, **changes | {'prompts': known.prompts | changes.get('prompts', {})})
