@@ -87,10 +87,11 @@ def report_graders(path: Path, data: TrainingData | None, name: str = '') -> lis
 
 def raw_replies(report: Report) -> Callable[[str, int], Exchange]:
   """Returns (combination, generation) -> everything that was said, for the page."""
-  by_slot = {(text.combination.id, text.generation): text for text in waves.texts(report.run)}
+  asked = {combination.id: combination for combination in report.run.combinations}
 
   def find(combination: str, generation: int) -> Exchange:
-    text = by_slot[combination, generation]
+    text = waves.text_of(report.run, asked[combination], generation)
+    assert text is not None  # only finished texts are looked up
     votes = waves.votes(report.run, report.grader, text) if report.grader else []
     return Exchange(
       text.round1, text.answer1, text.round2, text.answer2, waves.grading_prompt(report.run, text),
