@@ -13,10 +13,12 @@ samples, --figure figure 2 as a picture: Ratio of Full Marks against k on held-o
 others), the paper's lines beside ours.
 """
 
+import collections
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -35,7 +37,7 @@ from evals.results.summary import RunMetrics, summarize
 from evals.results.training_data import TrainingData
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
-from skillmix_jax.files import output_file, write_output, write_text
+from skillmix_jax.files import output_file, write_output, write_pieces
 from skillmix_jax.hidden_characters import visible
 
 FLAGS = flags.FLAGS
@@ -43,7 +45,11 @@ FLAGS = flags.FLAGS
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-  """One run as one grader marked it, with everything that is told about it; all its graders share `folder`."""
+  """One run as one grader marked it, with everything that is told about it; all its graders share `folder`.
+
+  Attributes:
+    texts: without the answers that they were taken from, which `raw_replies` looks up.
+  """
 
   name: str
   folder: str
@@ -63,34 +69,44 @@ def report_graders(path: Path, data: TrainingData | None, name: str = '') -> lis
   run, name = open_run(path), name or path.name
   # whoever marked first answers alone is looked at only where nobody marked improved ones
   known = graded.find_graders(run, answers=(2,)) or graded.find_graders(run)[:1]
-  reports = []
+  if next(waves.texts(run), None) is None:
+    raise InputError(f'{path} has no finished text yet: run evals.sample first')
+  reports: list[Report] = []
   voters: list[Grader | None] = [*known] or [None]
   for grader in voters:
-    texts = list(graded.build(run, grader))
-    if not texts:
-      raise InputError(f'{path} has no finished text yet: run evals.sample first')
+    texts: list[GradedText] = []
+    rows = _keep_light(graded.build(run, grader), texts)
+    if reports:
+      collections.deque(rows, maxlen=0)
+    else:
+      write_jsonl(path / GRADES[2], rows)
     firsts = improving.first_answers(run, grader)
+    if firsts and not reports:
+      write_jsonl(path / GRADES[1], (text.to_json() for text in firsts))
     metrics = summarize(run, grader, texts, data, firsts, known)
     called = graded.under(name, grader, len(known) > 1) if grader else name
     reports.append(Report(called, name, run, grader, texts, metrics))
-    if len(reports) == 1:
-      written = ((2, texts), (1, firsts))
   if len(known) > 1:
     table = grader_table.compare(run, [(one.grader, one.texts) for one in reports if one.grader])
     reports[0] = dataclasses.replace(reports[0], metrics=dataclasses.replace(reports[0].metrics, graders=table))
-  for answer, rows in written:
-    if rows:
-      write_jsonl(path / GRADES[answer], (text.to_json() for text in rows))
   write_json(path / 'metrics.json', reports[0].metrics.to_json())
   return reports
 
 
+def _keep_light(built: Iterable[GradedText], kept: list[GradedText]) -> Iterator[dict[str, Any]]:
+  """Yields rows of grades.jsonl; keeps their texts without the answers, which are most of what a text takes."""
+  for text in built:
+    kept.append(dataclasses.replace(text, answer1='', answer2=''))
+    yield text.to_json()
+
+
 def raw_replies(report: Report) -> Callable[[str, int], Exchange]:
   """Returns (combination, generation) -> everything that was said, for the page."""
-  by_slot = {(text.combination.id, text.generation): text for text in waves.texts(report.run)}
+  asked = {combination.id: combination for combination in report.run.combinations}
 
   def find(combination: str, generation: int) -> Exchange:
-    text = by_slot[combination, generation]
+    text = waves.text_of(report.run, asked[combination], generation)
+    assert text is not None  # only finished texts are looked up
     votes = waves.votes(report.run, report.grader, text) if report.grader else []
     return Exchange(
       text.round1, text.answer1, text.round2, text.answer2, waves.grading_prompt(report.run, text),
@@ -176,8 +192,7 @@ def main():
 
     files_of_people = (of_run[0].run.path / 'audit.json' for of_run in by_run)
     audits = [Audit.from_json(json.loads(file.read_text())) for file in files_of_people if file.is_file()]
-    html = page.render(views, paper_tables.results(), title='SKILL-MIX', audits=audits, refusals=refusals)
-    write_text(out, html)
+    write_pieces(out, page.pieces(views, paper_tables.results(), title='SKILL-MIX', audits=audits, refusals=refusals))
     print(f'{out}: {out.stat().st_size / 1e6:.1f} MB')
 
 

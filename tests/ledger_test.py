@@ -10,7 +10,7 @@ import pytest
 from helpers.collecting import kill_and_finish, requests
 from helpers.fake_openai import start_process
 
-from evals.replies import appended_file
+from evals.replies import appended_file, stored_line
 from evals.replies.endpoints import Exact, collect
 from evals.replies.ledger import Ledger, Reply, Request, Slot, key
 from skillmix_jax.errors import InputError
@@ -110,6 +110,65 @@ def test_a_torn_last_line_is_as_if_it_were_not_there(tmp_path):
     assert len(Ledger(tmp_path)) == 3
 
 
+def test_a_text_is_read_when_it_is_wanted_whatever_else_the_line_has(tmp_path):
+  said = ['“curly”\u2028', 'a' * 5000, '', '\U0001f600 {"key":"x"}']
+  append(tmp_path, *((Slot('c', i, 'answer1'), reply(text)) for i, text in enumerate(said)))
+  (path,) = tmp_path.iterdir()
+  lines = path.read_bytes().splitlines(keepends=True)
+  other = [json.dumps(json.loads(line), indent=None).encode() + b'\n' for line in lines]  # of another program: ASCII
+  torn = lines[0][:-9] + lines[1]  # `cat` of a torn file and a whole one
+  path.write_bytes(b'\n' + lines[0] + b'  \n' + torn + other[2] + lines[3][:-1])
+  (tmp_path / 'other.jsonl').write_bytes(b''.join(other[1:]))
+  rows = {row.slot.generation: row for row in Ledger(tmp_path).rows()}
+  assert [rows[i].reply for i in range(4)] == [reply(text) for text in said]
+  assert [rows[i].envelope for i in range(4)] == [reply('')] * 4
+
+
+def damage(path: Path, what: str):
+  whole = path.read_bytes()
+  if what == 'deleted':
+    path.unlink()
+  elif what == 'replaced':
+    path.with_suffix('.new').write_bytes(b'{}\n' + whole)
+    os.replace(path.with_suffix('.new'), path)
+  else:
+    path.write_bytes(
+      {'cut': whole[:-40], 'moved': b'{}\n' + whole, 'other': whole.replace(b'"id":"c1"', b'"id":"d1"')}[what]
+    )
+
+
+@pytest.mark.parametrize('what', ['cut', 'moved', 'other', 'deleted', 'replaced'])
+def test_a_file_that_changes_under_a_command_is_named(tmp_path, what):
+  append(tmp_path, (SLOT, reply('first')))
+  (path,) = tmp_path.iterdir()
+  (row,) = Ledger(tmp_path).rows()
+  damage(path, what)
+  assert row.envelope == reply('')
+  with pytest.raises(
+    InputError, match=rf'{path.name} was changed while this command ran \(.+\): give the same command'
+  ):
+    print(row.reply)
+
+
+def test_a_file_that_takes_another_ones_name_is_read_by_the_next_ledger(tmp_path):
+  append(tmp_path, (SLOT, reply('first')))
+  (path,) = tmp_path.iterdir()
+  assert [text.text for text in contents(tmp_path).values()] == ['first']
+  path.with_suffix('.new').write_bytes(path.read_bytes().replace(b'first', b'second'))
+  os.replace(path.with_suffix('.new'), path)
+  assert [text.text for text in contents(tmp_path).values()] == ['second']
+
+
+def test_more_files_than_stay_open_are_read(tmp_path):
+  for i in range(3 * stored_line.MOST_OPEN):
+    append(tmp_path, (Slot('c', i, 'answer1'), reply(f'text {i}')))
+  rows = list(Ledger(tmp_path).rows())
+  before = len(os.listdir('/proc/self/fd'))
+  for _ in range(2):
+    assert {row.slot.generation: row.reply.text for row in rows} == {i: f'text {i}' for i in range(len(rows))}
+  assert len(os.listdir('/proc/self/fd')) <= before + stored_line.MOST_OPEN
+
+
 GOOD = json.loads(json.dumps({
   'key': 'k', 'slot': {'combination': 'a', 'generation': 1, 'step': 'vote', 'vote': 1, 'attempt': 0}, 'model': 'm',
   'model_returned': 'm', 'params': {}, 'prompt': 'p', 'reply': 'r', 'finish_reason': 'stop',
@@ -128,6 +187,7 @@ NONSENSE = {
   'step': json.dumps(GOOD | {'slot': GOOD['slot'] | {'step': 'answer3'}}),
   'vote': json.dumps(GOOD | {'slot': GOOD['slot'] | {'vote': '1'}}),
   'seconds': json.dumps(GOOD | {'seconds': 'long'}),
+  'half a pair': json.dumps(GOOD | {'reply': '\ud800'}),
 }
 
 

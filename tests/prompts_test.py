@@ -1,10 +1,11 @@
 """The prompts have the wording of appendix G, which is written out here by hand."""
 
 import dataclasses
+import functools
 
 import pytest
 
-from evals.questions import catalog, prompts
+from evals.questions import catalog, combinations, prompts
 from evals.questions.catalog import Skill
 from evals.questions.combinations import Combination
 from skillmix_jax.errors import InputError
@@ -18,6 +19,7 @@ ENTAILMENT = (
   '**entailment (logical)**: An expression A entails B if the truth of A guarantees the truth of B and the falsity of '
   'B guarantees the falsity of A. For example, "The emperor was assassinated" entails "the emperor was dead."'
 )
+SHORT_GRADE = '{{odd}} {topic}{rubric_items} {topic}, {skills_str}: {student_answer} {num_sentences_str}'  # as a grading prompt
 ONE = Combination('a', 'train', 1, ('accident (fallacy)',), 'Regatta, sailing')
 TWO = Combination('b', 'all', 2, ('entailment (logical)', 'accident (fallacy)'), 'Knots')
 ROUND1 = (
@@ -179,3 +181,15 @@ def test_the_text_stands_between_the_last_answer_and_the_explanation(answer, tex
 )  # fmt: skip
 def test_marks_of_bold_type_are_not_of_the_text(answer, text):
   assert prompts.extract_text(answer) == text
+
+
+@pytest.mark.parametrize('changes', [{}, {'revised_sentences': 4}, {'prompts': {'grade': SHORT_GRADE}}])
+def test_the_length_of_a_prompt_is_that_of_its_parts(changes):
+  known = catalog.load()
+  known = dataclasses.replace(known, **changes | {'prompts': known.prompts | changes.get('prompts', {})})
+  drawn = combinations.draw(known, settings=('all', 'held_out'), ks=(1, 2, 3, 4), num_combinations=60, seed=3)
+  grading = lambda template: lambda one: prompts.grading(known, one, 'x' * 258, template)
+  writers = [functools.partial(prompts.round1, known), functools.partial(prompts.round2, known)]
+  for write in [*writers, *(grading(name) for name in known.prompts if name.startswith('grade'))]:
+    length = prompts.lengths(write)
+    assert [length(one) for one in drawn] == [len(write(one)) for one in drawn]

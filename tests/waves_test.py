@@ -138,8 +138,10 @@ def test_decoys_are_no_skills_that_almost_any_text_shows(written):
 def test_an_estimate_before_the_first_reply_counts_every_request(tmp_path, mode):
   settings = from_config(eval_paper.get_config().to_dict() | CONFIG | {'votes_mode': mode, 'generations': 3})
   empty = runs.preview(tmp_path / 'run', settings, Student('openai:fake-1', 'fake-1', {}))
-  student = [*waves.answer_requests(empty)[0], *waves.unanswered_seconds(empty)]
-  assert estimate.estimate_sampling(empty).requests == len(student)
+  firsts, answer = waves.answer_requests(empty)[0], 'x' * round(271 * estimate.CHARACTERS_A_TOKEN)
+  asked = {one.id: one for one in empty.combinations}
+  seconds = [waves.round2_request(empty, first, answer, asked[first.slot.combination]) for first in firsts]
+  assert estimate.estimate_sampling(empty) == estimate.estimate([*firsts, *seconds])
   texts = [
     waves.Text(combination, generation, '', '', '', '', 'x' * round(estimate.TEXT_TOKENS * estimate.CHARACTERS_A_TOKEN))
     for combination in empty.combinations
@@ -147,4 +149,6 @@ def test_an_estimate_before_the_first_reply_counts_every_request(tmp_path, mode)
   ]
   everything = waves.vote_requests(empty, waves.Grader('', {}), texts, 0.5, ())
   assert estimate.estimate_grading(empty, None, 0.5) == estimate.estimate(everything)
+  only_votes = [request for request in everything if request.slot.step == 'vote']
+  assert estimate.estimate_grading(empty, None, 0.0) == estimate.estimate(only_votes)
   assert {'vote', 'decoy'} == {request.slot.step for request in everything}

@@ -2,8 +2,9 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -22,14 +23,20 @@ from skillmix_jax.hidden_characters import visible
 
 __all__ = ['RunView', 'render']
 
+_SAMPLES = '<script type="application/json" id="samples-data">'  # what follows is no other text's: < is escaped there
 _FOLDER = Path(__file__).parent
 
 
-def render(
+def render(runs: Sequence[RunView], results: dict, **of_page: Any) -> str:
+  """The page as one text, see `pieces`."""
+  return ''.join(pieces(runs, results, **of_page))
+
+
+def pieces(
   runs: Sequence[RunView], results: dict, *, title: str, audits: Sequence[Audit] = (), refusals: Sequence[str] = (),
   seed: int = 0,
-) -> str:  # fmt: skip
-  """The page.
+) -> Iterator[str]:  # fmt: skip
+  """Yields the page in pieces: most of it are the samples, of which there need not be two copies in memory.
 
   Args:
     runs: in the order of the page; one grader each. Contrasts of any of them are shown once.
@@ -39,7 +46,7 @@ def render(
     refusals: which runs are not compared, and why.
     seed: of what is embedded where not all samples fit.
 
-  Returns:
+  Yields:
     UTF-8 text without lone surrogates, ready to be written.
   """
   printed = Results(results)
@@ -76,8 +83,10 @@ def render(
   }  # fmt: skip
   template = _environment().get_template('template.html')
   # The samples come last: they take what room the rest leaves.
-  used = len(template.render(values, samples='').encode('utf-8', 'replace'))
-  return template.render(values, samples=Markup(browser.embed(runs, seed, used)))
+  before, start, after = template.render(values).partition(_SAMPLES)
+  yield before + start
+  yield browser.embed(runs, seed, len((before + start + after).encode('utf-8', 'replace')))
+  yield after
 
 
 def _environment() -> jinja2.Environment:

@@ -5,16 +5,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from evals.page.view import RunView, labels, short_model
 from evals.questions.printed import Results
 from skillmix_jax.hidden_characters import visible
+
+if TYPE_CHECKING:  # 30 MB and half a second, which only drawing needs
+  from matplotlib.lines import Line2D
 
 METRIC = 'ratio_of_full_marks'
 MARKERS = 'osD^vPX*'
@@ -72,6 +72,9 @@ def _printed(results: Results, student: tuple[str | None, str | None], setting: 
 
 def draw(all_series: Sequence[Series], setting: str, title: str) -> str:
   """An SVG element whose colours are the page's and whose text is text."""
+  import matplotlib
+  from matplotlib.figure import Figure
+
   with matplotlib.rc_context(_STYLE | {'svg.hashsalt': setting}):
     figure = Figure(figsize=(4.3, 3.5), layout='constrained')
     _plot(figure.add_subplot(), all_series)
@@ -85,6 +88,10 @@ def draw_alone(all_series: Sequence[Series], heading: str) -> str:
 
   Its text is text, in any sans-serif font.
   """
+  import matplotlib
+  from matplotlib.figure import Figure
+  from matplotlib.lines import Line2D
+
   with matplotlib.rc_context(_STYLE | {'svg.hashsalt': heading, 'text.parse_math': False}):
     figure = Figure(figsize=(5.6, 4.6), layout='constrained', facecolor='white')
     axes = figure.add_subplot()
@@ -112,8 +119,10 @@ def _light_colours() -> dict[str, str]:
   return {stand_in: light[variable.removeprefix('var(').removesuffix(')')] for stand_in, variable in _VARIABLES.items()}
 
 
-def _handle(i: int, one: Series) -> Line2D:
+def _handle(i: int, one: Series) -> 'Line2D':
   """What the legend shows of a series: as `_line` draws ours, or the paper's where it has none of ours."""
+  from matplotlib.lines import Line2D
+
   its: dict[str, Any] = {'color': _SERIES[i % 8], 'marker': MARKERS[i % 8]}
   if one.ours:
     return Line2D([], [], linewidth=2, markersize=5.5, **its)

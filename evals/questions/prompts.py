@@ -1,7 +1,8 @@
 """The prompts of appendix G, filled in: equal to the paper's text up to blanks and quotes."""
 
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from evals.questions.catalog import Catalog, Skill
 from evals.questions.combinations import Combination
@@ -78,6 +79,34 @@ def rubric(catalog: Catalog, combination: Combination, swap: Swap | None = None)
     'Text makes sense',
     f'At most {limit_text(catalog, combination.k)}',
   ]
+
+
+def lengths(write: Callable[[Combination], str]) -> Callable[[Combination], int]:
+  """Returns combination -> len(write(combination)) for a `write` that fills in one of these prompts.
+
+  Writes a prompt for each skill, topic and k, and no others: with k given, each skill and the topic have their share of
+  a prompt's length, whatever the others are.
+  """
+  any_topic, any_skill = '', ''
+  rest: dict[int, int] = {}  # k -> length beside these shares
+
+  @functools.cache
+  def of_skill(name: str) -> int:
+    return len(write(Combination('', '', 1, (name,), any_topic)))
+
+  @functools.cache
+  def of_topic(topic: str) -> int:
+    return len(write(Combination('', '', 1, (any_skill,), topic)))
+
+  def length(combination: Combination) -> int:
+    nonlocal any_topic, any_skill
+    any_topic, any_skill = any_topic or combination.topic, any_skill or combination.skills[0]
+    shares = sum(map(of_skill, combination.skills)) + of_topic(combination.topic)
+    if combination.k not in rest:
+      rest[combination.k] = len(write(combination)) - shares
+    return rest[combination.k] + shares
+
+  return length
 
 
 def extract_text(answer: str) -> str:

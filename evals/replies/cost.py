@@ -7,7 +7,7 @@ from evals.replies.progress import dollars
 
 def of_row(row: Row) -> float | None:
   """Returns dollars, at the tier of the answer; our own checkpoints and exact graders cost nothing; None: unknown."""
-  reply = row.reply
+  reply = row.envelope
   ours = row.model.startswith('checkpoint:') or row.model == 'exact'
   prices = (0.0, 0.0) if ours else graders.price(row.model, reply.tier, reply.url or None)
   return dollars(prices, reply.usage['prompt_tokens'], reply.usage['completion_tokens'])

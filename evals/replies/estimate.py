@@ -1,8 +1,10 @@
 """What requests will cost before they are made: tokens, dollars, time."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
+from evals.questions import prompts
 from evals.replies import waves
 from evals.replies.ledger import Request
 from evals.replies.progress import Prices, dollars, money
@@ -50,7 +52,11 @@ class Estimate:
 
 def tokens(text: str) -> int:
   """Guesses the number of tokens of English text."""
-  return round(len(text) / CHARACTERS_A_TOKEN)
+  return _tokens(len(text))
+
+
+def _tokens(num_characters: int) -> int:
+  return round(num_characters / CHARACTERS_A_TOKEN)
 
 
 def estimate(requests: Sequence[Request]) -> Estimate:
@@ -69,15 +75,11 @@ def _stand_in(num_tokens: int) -> str:
 
 def estimate_sampling(run: Run) -> Estimate:
   """Estimates what the student will still be asked; an answer 1 that does not exist yet gets a usual length."""
-  if not len(run.ledger):  # all generations are asked alike
-    return _sampling(run, 1).times(run.settings.generations)
-  return _sampling(run, run.settings.generations)
-
-
-def _sampling(run: Run, generations: int) -> Estimate:
+  if not len(run.ledger):
+    return _sampling_anew(run)
   requests = []
   for combination in run.combinations:
-    for generation in range(1, generations + 1):
+    for generation in range(1, run.settings.generations + 1):
       first = waves.round1_request(run, combination, generation)
       reply = waves.student_reply(run, first)
       if reply is None:
@@ -89,12 +91,40 @@ def _sampling(run: Run, generations: int) -> Estimate:
   return estimate(requests)
 
 
+def _sampling_anew(run: Run) -> Estimate:
+  """Estimates the same before the first reply, from the lengths of prompts; all generations are asked alike."""
+  first = prompts.lengths(functools.partial(prompts.round1, run.catalog))
+  second = prompts.lengths(functools.partial(prompts.round2, run.catalog))
+  answer, steps = tokens(_stand_in(REPLY_TOKENS['answer1'])), ('answer1', 'answer2')
+  # The second request carries the first prompt and its answer as well.
+  read = sum(2 * _tokens(first(one)) + answer + _tokens(second(one)) for one in run.combinations)
+  return _each(run, read, *steps).times(run.settings.generations)
+
+
+def _each(run: Run, prompt_tokens: int, *steps: str) -> Estimate:
+  """Estimates that these steps are asked once for each combination."""
+  num = len(run.combinations)
+  written, seconds = sum(REPLY_TOKENS[step] for step in steps), sum(SECONDS[step] for step in steps)
+  return Estimate(num * len(steps), prompt_tokens, num * written, num * seconds)
+
+
+def _votes_anew(run: Run, answer: int) -> Estimate:
+  """Estimates all votes before the first reply, from the lengths of prompts; all generations are asked alike."""
+  text, settings = _stand_in(TEXT_TOKENS), run.settings
+  length = prompts.lengths(lambda one: prompts.grading(run.catalog, one, text, settings.grading_prompt))
+  read = sum(_tokens(length(one)) for one in run.combinations)
+  return _each(run, read, waves.VOTE_STEPS[answer]).times(settings.generations * settings.votes)
+
+
 def estimate_grading(run: Run, grader: Grader | None, decoys: float, answer: int = 2) -> Estimate:
   """What a grader will still be asked (None: one that has not voted yet); a missing text has a usual length.
 
   In adaptive mode every vote is counted: about a quarter of them will not be needed.
   """
   grader, settings = grader or Grader('', {}), run.settings
+  is_alike = not len(run.ledger) and settings.votes_mode == 'all'  # only decoys are not
+  if is_alike and not decoys:
+    return _votes_anew(run, answer)
   written = {(text.combination.id, text.generation): text for text in waves.texts(run, answer)}
   ready = [
     written.get((combination.id, generation))
@@ -102,9 +132,6 @@ def estimate_grading(run: Run, grader: Grader | None, decoys: float, answer: int
     for combination in run.combinations
     for generation in range(1, settings.generations + 1)
   ]
-  if len(run.ledger) or settings.votes_mode != 'all':
+  if not is_alike:
     return estimate(waves.vote_requests(run, grader, ready, decoys, skip=()))
-  # All generations and votes are asked alike, only decoys are not.
-  once = dataclasses.replace(run, settings=dataclasses.replace(settings, votes=1))
-  votes = estimate(waves.vote_requests(once, grader, ready[:: settings.generations], 0.0, skip=()))
-  return votes.times(settings.generations * settings.votes) + estimate(waves.decoy_requests(run, grader, ready, decoys))
+  return _votes_anew(run, answer) + estimate(waves.decoy_requests(run, grader, ready, decoys))

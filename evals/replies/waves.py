@@ -126,20 +126,24 @@ def unanswered_seconds(run: Run) -> list[Request]:
 def texts(run: Run, answer: int = 2) -> Iterator[Text]:
   """Yields every text whose two answers the ledger has; with `answer=1` every first answer that it has."""
   for combination, generation in _slots(run):
-    first = round1_request(run, combination, generation)
-    if (reply1 := student_reply(run, first)) is None:
-      continue
-    if answer == 1:
-      said = first.messages[0]['content'], reply1.reply.text
-      yield Text(combination, generation, *said, '', '', prompts.extract_text(said[1]), answer)
-      continue
-    second = round2_request(run, first, reply1.reply.text, combination)
-    if (reply2 := student_reply(run, second)) is None:
-      continue
-    yield Text(
-      combination, generation, first.messages[0]['content'], reply1.reply.text, second.messages[-1]['content'],
-      reply2.reply.text, prompts.extract_text(reply2.reply.text),
-    )  # fmt: skip
+    if text := text_of(run, combination, generation, answer):
+      yield text
+
+
+def text_of(run: Run, combination: Combination, generation: int, answer: int = 2) -> Text | None:
+  """Returns one text; None where the ledger does not have its answers."""
+  first = round1_request(run, combination, generation)
+  if (reply1 := student_reply(run, first)) is None:
+    return None
+  prompt1, answer1 = first.messages[0]['content'], reply1.reply.text
+  if answer == 1:
+    return Text(combination, generation, prompt1, answer1, '', '', prompts.extract_text(answer1), answer)
+  second = round2_request(run, first, answer1, combination)
+  if (reply2 := student_reply(run, second)) is None:
+    return None
+  answer2 = reply2.reply.text
+  prompt2, text = second.messages[-1]['content'], prompts.extract_text(answer2)
+  return Text(combination, generation, prompt1, answer1, prompt2, answer2, text)
 
 
 def _chance(run: Run, combination: str, generation: int, what: str) -> float:

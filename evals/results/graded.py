@@ -127,8 +127,8 @@ def find_graders(run: Run, answers: Collection[int] = (1, 2)) -> list[Grader]:
   first: dict[tuple[str, str], tuple[str, str]] = {}
   for row in run.ledger.rows():
     if row.slot.step in steps:
-      who, reply = (row.model, json.dumps(row.params, sort_keys=True)), row.reply
-      first[who] = min(first.get(who, (reply.time, reply.id)), (reply.time, reply.id))
+      who = (row.model, json.dumps(row.params, sort_keys=True))
+      first[who] = min(first.get(who, row.order), row.order)
   models = [model for model, _ in first]
   if twice := sorted(params for model, params in first if models.count(model) > 1):
     raise InputError(
@@ -160,7 +160,7 @@ def _graded(run: Run, text: Text, given: Sequence[Vote], swapped: Decoy | None) 
   return GradedText(
     combination=combination.id, setting=combination.setting, k=combination.k, skills=tuple(combination.skills),
     topic=combination.topic, generation=text.generation,
-    grader=' and '.join(sorted({vote.row.reply.model for vote in given if vote.row and vote.row.reply.model})),
+    grader=' and '.join(sorted({name for vote in given if vote.row and (name := vote.row.envelope.model)})),
     text=text.text, answer1=text.answer1, answer2=text.answer2,
     votes=tuple(tuple(vote.points) if vote.points else None for vote in given),
     reasons=tuple(vote.reason or ('not asked yet' if vote.pending else '') for vote in given),
@@ -184,8 +184,8 @@ def student_names(run: Run) -> dict[str, set[str]]:
   """Returns combination -> the names that the student's endpoint gave; two where the model was renamed in between."""
   found: dict[str, set[str]] = {}
   for row in run.ledger.rows():
-    if row.slot.step in ('answer1', 'answer2') and row.model == run.student.model and row.reply.model:
-      found.setdefault(row.slot.combination, set()).add(row.reply.model)
+    if row.slot.step in ('answer1', 'answer2') and row.model == run.student.model and (name := row.envelope.model):
+      found.setdefault(row.slot.combination, set()).add(name)
   return found
 
 

@@ -146,7 +146,7 @@ def _cell(
     effective_votes=_worth(alone),
     like_others=plain.mean(shares) if (shares := [share for share in alike if share is not None]) else None,
     readable=num_read / len(replies) if replies else None,
-    seconds=plain.median(row.reply.seconds for row, _ in replies) if replies else None,
+    seconds=plain.median(row.envelope.seconds for row, _ in replies) if replies else None,
     dollars=sum(price or 0.0 for price in prices) / num_read if known else None,
   )  # fmt: skip
 

@@ -207,21 +207,24 @@ def clustered(values: Values, groups: Sequence[Collection[str]], level: float = 
   array = np.asarray(values, np.float64)
   mean = float(array.mean())
   residuals = array - mean
-  rows_of: dict[str, list[int]] = {}
+  has: dict[str, np.ndarray] = {}  # member -> which groups it is in
   for row, group in enumerate(groups):
     for member in group:
-      rows_of.setdefault(member, []).append(row)
-  shares = np.eye(n, dtype=bool)
-  for rows in rows_of.values():
-    shares[np.ix_(rows, rows)] = True
-  products = sum(float(residuals[i] * residuals[shares[i]].sum()) for i in range(n))
-  num_dependent = int(shares.sum())
+      has.setdefault(member, np.zeros(n, bool))[row] = True
+  products, num_dependent = 0.0, 0
+  for row, group in enumerate(groups):
+    shares = np.zeros(n, bool)
+    shares[row] = True
+    for member in group:
+      shares |= has[member]
+    products += float(residuals[row] * residuals[shares].sum())
+    num_dependent += int(shares.sum())
   share_independent = 1 - num_dependent / n**2
   if share_independent <= 0:
     return Interval(0.0, 1.0)
   independent = float(residuals @ residuals) * n / (n - 1)
   effect = max(1.0, products / share_independent / independent) if independent > 1e-12 else 1.0
-  quantile = float(special.stdtrit(max(1, len(rows_of) - 1), (1 + level) / 2))
+  quantile = float(special.stdtrit(max(1, len(has) - 1), (1 + level) / 2))
   return _score_interval(min(1.0, max(0.0, mean)), quantile**2 * effect / n)
 
 

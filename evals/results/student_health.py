@@ -50,15 +50,15 @@ class StudentHealth:
 
 def examine(run: Run, texts: Sequence[GradedText]) -> StudentHealth:
   """Looks at every reply of the run's student, and at what is graded of them."""
-  replies = [
-    row.reply for row in run.ledger.rows() if row.slot.step in ('answer1', 'answer2') and row.model == run.student.model
+  rows = [
+    row for row in run.ledger.rows() if row.slot.step in ('answer1', 'answer2') and row.model == run.student.model
   ]
-  kinds = [_odd(reply) for reply in replies]
+  kinds = [_odd(row.reply) for row in rows]
   return StudentHealth(
-    replies=len(replies), refused=kinds.count('refused'), cut=kinds.count('cut'),
+    replies=len(rows), refused=kinds.count('refused'), cut=kinds.count('cut'),
     unfinished=kinds.count('unfinished'), empty=kinds.count('empty'),
     no_text=sum(not text.text.strip() for text in texts),
-    names=tuple(sorted({reply.model for reply in replies if reply.model})),
+    names=tuple(sorted({name for row in rows if (name := row.envelope.model)})),
   )  # fmt: skip
 
 

@@ -162,7 +162,7 @@ def count_spent(run: Run, grader: Grader | None, graders: Sequence[Grader]) -> S
     is_vote = row.slot.step not in ('answer1', 'answer2')
     if (is_vote and row.model in others) or not (is_vote or is_first):
       continue
-    reply = row.reply
+    reply = row.envelope
     tokens = reply.usage['prompt_tokens'], reply.usage['completion_tokens']
     times.append(reply.time)
     num_requests += 1
