@@ -71,8 +71,8 @@ def measure_data(folder: Path, ks: Sequence[int]) -> Iterator[Line]:
     flops = positions * cfg.train_flops_per_token(mixture.length)
     before = before or (positions, flops)
     note = (
-      f'{rows} rows on {DEVICES} devices, {mixture.rows_needed} needed; {1 - used / positions:.1%} padding; model FLOPs '
-      f'of 7B with attention over whole rows {flops / before[1]:.3f} of it'
+      f'{rows} rows on {DEVICES} devices, {mixture.rows_needed} needed; {1 - used / positions:.1%} padding; 7B: '
+      f'{flops / before[1]:.3f} of the FLOPs, with attention over whole rows'
     )
     layout = f'packed in rows of {row_length:,}' if packing else 'a dialog a row of 1,024'
     rival = f'a dialog a row of 1,024: {before[0]:,}' if packing else ''
