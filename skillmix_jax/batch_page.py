@@ -31,7 +31,7 @@ def render(
     'path': str(data.path), 'manifest': data.manifest, 'seed': seed, 'packing': packing, 'rows': rows, 'shown': shown,
     'results': results, 'bar': bar, 'tokens': tokens, 'facts': facts,
     'counts': [data_summary.of_sources(data.manifest), data_summary.of_cuts(data.manifest)],
-    'remarks': data_summary.remarks(data.manifest), 'of_batch': of_batch(rows, data.length),
+    'remarks': data_summary.remarks(data.manifest), 'of_batch': of_batch(rows, len(rows[0].tokens)),
   }  # fmt: skip
   return environment.get_template(TEMPLATE).render(values)
 
@@ -39,11 +39,12 @@ def render(
 def of_batch(rows: Sequence[Row], length: int) -> list[tuple[str, str]]:
   """(number, what it counts) of the whole batch."""
   dialogs, text = [row for row in rows if not row.is_text], [row for row in rows if row.is_text]
+  num_text = sum(row.num_segments for row in text)
   padding = sum(row.padding for row in rows) / max(1, len(rows) * length)
   loss = lambda of: f'{sum(int(row.trained.sum()) for row in of):,}'
   return [
     (f'{sum(row.num_segments for row in dialogs):,}', f'dialogs in {len(dialogs):,} rows'),
-    (f'{len(text):,}', 'text rows'),
+    (f'{num_text:,}', 'text rows' if num_text == len(text) else f'pieces of text in {len(text):,} rows'),
     (f'{length:,}', 'tokens a row'),
     (loss(dialogs), 'tokens of dialogs carry loss'),
     (loss(text), 'tokens of text carry loss'),

@@ -47,6 +47,11 @@ def remarks(described: Mapping[str, Any]) -> list[str]:
       why = '; it ran out: give more of it, or fewer --rows' if counts['ran_out'] else ''
       reached, wanted = (f'{counts[key]:.1%}' for key in ('share_reached', 'share_wanted'))
       lines.append(f'{name}: {reached} of the text rows, --shares wants {wanted}{why}')
+  if described.get('row_length', described['length']) > described['length']:
+    lines.append(
+      f'rows of {described["row_length"]:,} tokens, for several dialogs of at most {described["length"]:,} each: train '
+      'with --config.data.packing=True'
+    )
   longest = max((counts.get('longest', 0) for counts in described['cuts'].values()), default=0)
   if longest > described['length']:
     lines.append(f'--length={described["length"]} cuts dialogs; --length={longest} would cut none')

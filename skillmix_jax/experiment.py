@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from skillmix_jax import workdir
 from skillmix_jax.checkpoint import steps_in
+from skillmix_jax.data.mixture import Mixture
 from skillmix_jax.data.records import Data, open_data
 from skillmix_jax.errors import InputError
 from skillmix_jax.models import attention
@@ -60,10 +61,29 @@ def open_inputs(config: ConfigDict, folder: Path) -> Data:
     missing.append(path)
     commands.append(way['data'])
   if not missing:
-    return open_data(path)
+    data = open_data(path)
+    check_packing(config, data)
+    return data
   steps = ' && '.join(commands)
   before = f' ({way["before"]})' if way['before'] and path in missing else ''
   raise InputError(f'not here yet: {", ".join(missing)}. First run: {steps}; then this command again{before}')
+
+
+def check_packing(config: ConfigDict, data: Data):
+  """Raises InputError where rows have room for several dialogs and the config gives each a row of its own."""
+  if data.row_length > data.length and not config.data.packing:
+    raise InputError(
+      f'{data.path} is prepared with rows of {data.row_length} tokens for dialogs of at most {data.length}: give '
+      '--config.data.packing=True, so that dialogs share rows, or prepare it without --row_length'
+    )
+
+
+def make_mixture(config: ConfigDict, data: Data) -> Mixture:
+  """Makes the batches of a run, without the rows of padding that its devices need."""
+  return Mixture(
+    data, seed=config.seed, dialogs=config.data.dialogs, text_rows=config.data.text_rows,
+    packing=config.data.packing, steps=config.steps,
+  )  # fmt: skip
 
 
 def model_config(config: ConfigDict, data: Data, folder: Path) -> Config:
@@ -88,7 +108,7 @@ def model_config(config: ConfigDict, data: Data, folder: Path) -> Config:
     if data.vocab_size > cfg.vocab_size or data.length > cfg.max_positions:
       raise InputError(
         f'{reference} has {cfg.vocab_size} tokens and {cfg.max_positions} positions, but the data in '
-        f'{config.data.path} has {data.vocab_size} tokens and rows of {data.length}: prepare it again to fit'
+        f'{config.data.path} has {data.vocab_size} tokens and --length={data.length}: prepare it again to fit'
       )
     return cfg
   model['vocab_size'] = data.vocab_size if model['vocab_size'] is None else model['vocab_size']
@@ -96,7 +116,7 @@ def model_config(config: ConfigDict, data: Data, folder: Path) -> Config:
   if data.vocab_size > model['vocab_size'] or data.length > model['max_positions']:
     raise InputError(
       f'model.vocab_size={model["vocab_size"]} and model.max_positions={model["max_positions"]} are too small for '
-      f'the data: {data.vocab_size} tokens, rows of {data.length}; leave them out and the data decides'
+      f'the data: {data.vocab_size} tokens, --length={data.length}; leave them out and the data decides'
     )
   cfg = Config(**model)
   if cfg.lora is not None:

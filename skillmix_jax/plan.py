@@ -28,7 +28,7 @@ from ml_collections import ConfigDict, config_flags
 from skillmix_jax import command
 from skillmix_jax.data.records import open_data
 from skillmix_jax.errors import InputError
-from skillmix_jax.experiment import check_numbers, of_weights, rows_of_step
+from skillmix_jax.experiment import check_numbers, check_packing, make_mixture, of_weights, rows_of_step
 from skillmix_jax.loss import Loss, fitting_chunks
 from skillmix_jax.memory import MEMORY_FRACTION
 from skillmix_jax.mesh import AXES, mesh_sizes
@@ -83,13 +83,19 @@ def read_run(config: ConfigDict, target: Target) -> tuple[Run, list[str]]:
   loss, optimizer = Loss(**config.loss), Optimizer(**config.optimizer)
   model = config.model.to_dict()
   reference, notes = model.pop('init_from'), []
+  rows_needed, row_length = config.data.dialogs + config.data.text_rows, LENGTH
   length, vocab_size = LENGTH, VOCABULARY
   if config.data.path and Path(config.data.path, 'manifest.json').exists():
     data = open_data(config.data.path)
+    check_packing(config, data)
     length, vocab_size = data.length, data.vocab_size
+    mixture = make_mixture(config, data)
+    rows_needed, row_length = mixture.rows_needed, mixture.length
   else:
     vocab_size = model['vocab_size'] or vocab_size
     notes.append(f'{config.data.path or "data.path"} is not here: {vocab_size:,} tokens and rows of {length:,} assumed')
+    if config.data.packing:
+      notes.append(f'data.packing needs fewer than {rows_needed} rows, how many is in the data')
   platform = 'gpu' if target.platform == 'cuda' else target.platform
   model['attention'], note = attention.choose(model['attention'], platform, length, model['dtype'])
   notes += [note] if note else []
@@ -102,13 +108,11 @@ def read_run(config: ConfigDict, target: Target) -> tuple[Run, list[str]]:
   loss.check_length(length)
   data_axis, fsdp, tensor = mesh_sizes(**config.mesh, num_devices=target.num_devices)
   cfg.check_mesh(fsdp, tensor)
-  rows = rows_of_step(config.data.dialogs + config.data.text_rows, data_axis * fsdp, config.accumulation)
-  if config.data.packing:
-    notes.append(f'data.packing needs fewer than these {rows} rows, how many is in the data')
+  rows = rows_of_step(rows_needed, data_axis * fsdp, config.accumulation)
   moments = 6 if optimizer.mu_dtype == 'bfloat16' else 8
   on_device = rows // (data_axis * fsdp * config.accumulation)
-  chunks = loss.chunks or fitting_chunks(on_device, length, cfg.vocab_size // tensor)
-  return Run(cfg, rows, length, config.accumulation, chunks, moments, data_axis, fsdp, tensor), notes
+  chunks = loss.chunks or fitting_chunks(on_device, row_length, cfg.vocab_size // tensor)
+  return Run(cfg, rows, row_length, config.accumulation, chunks, moments, data_axis, fsdp, tensor), notes
 
 
 def make_plan(config: ConfigDict, target: Target) -> Plan:

@@ -8,6 +8,10 @@ a line; the answers and their end tokens are trained, the rest is context. Docum
 (JSONL of {"text": ...}, or tfds:NAME:SPLIT for a dataset that tensorflow-datasets has prepared) are joined and
 chopped into rows of --length tokens, all of them trained.
 
+--row_length, a multiple of --length, is for training with data.packing=True: that many tokens are a row, which several
+dialogs, or several rows of text, share without seeing each other. It changes how much is padding and nothing else:
+neither what is cut, nor the records, nor which of them a step trains on.
+
 --template=auto takes the template that gives the ids of the tokenizer's own chat template, and says so where none
 does. A --template that is named and is not the tokenizer's own is refused; a tokenizer without one goes with any.
 
@@ -61,6 +65,7 @@ def prepare(
   tokenizer_path: str | pathlib.Path,
   template: str,
   length: int = 1024,
+  row_length: int | None = None,
   dialogs: Sequence[str] = (),
   code: str = '',
   wet: str = '',
@@ -81,6 +86,12 @@ def prepare(
   """
   if not (dialogs or code or wet or text):
     raise InputError('nothing to prepare: give --dialogs, --code, --wet or --text')
+  row_length = length if row_length is None else row_length
+  if row_length < length or row_length % length:
+    raise InputError(
+      f'--row_length={row_length} must be a multiple of --length={length}: a row holds one or more dialogs of at most '
+      'so many tokens, or rows of text of so many'
+    )
   text_names = [name for name, given in (('code', code), ('wet', wet), ('text', text)) if given]
   if shares:
     _check_shares(shares, text_names, max_rows)
@@ -112,7 +123,7 @@ def prepare(
         done.extend(documents)
       encoder.save(part / 'tokenizer')
       np.save(part / manifest.LENGTHS, np.asarray(lengths, np.int32), allow_pickle=False)
-      described = _describe(done, cuts, encoder, template, length)
+      described = _describe(done, cuts, encoder, template, length, row_length)
       if shares:
         _add_shares(described['sources'], shares, documents)
       manifest.write(part, described)
@@ -179,7 +190,9 @@ def _move_into_place(part: pathlib.Path, out: pathlib.Path):
   shutil.rmtree(old, ignore_errors=True)
 
 
-def _describe(done: Sequence[rows.Source], cuts: rows.Cuts, encoder, template: str, length: int) -> dict:
+def _describe(
+  done: Sequence[rows.Source], cuts: rows.Cuts, encoder, template: str, length: int, row_length: int
+) -> dict:
   """Finishes the sources; returns the manifest, but for its files."""
   counts = {source.name: source.close() for source in done}
   training = {
@@ -194,6 +207,7 @@ def _describe(done: Sequence[rows.Source], cuts: rows.Cuts, encoder, template: s
     'format': manifest.FORMAT,
     'fingerprint': manifest.fingerprint(training, content),
     **training,
+    'row_length': row_length,  # not in the fingerprint: the same records, and the same batches up to where they are
     'sources': counts,
     'cuts': {k: dict(counts) for k, counts in sorted(cuts.by_k.items())},
     'records_sha256': content,
@@ -209,6 +223,7 @@ def main():
     tokenizer_path=FLAGS.tokenizer,
     template=FLAGS.template,
     length=FLAGS.length,
+    row_length=FLAGS.row_length,
     dialogs=FLAGS.dialogs,
     code=FLAGS.code,
     wet=FLAGS.wet,
@@ -238,7 +253,11 @@ if __name__ == '__main__':
     'template', None, [own_template.AUTO, *sorted(TEMPLATES)],
     'chat template of the model; auto: that of the tokenizer, where one of ours gives the same ids',
   )  # fmt: skip
-  flags.DEFINE_integer('length', 1024, 'tokens of a row', lower_bound=2)
+  flags.DEFINE_integer('length', 1024, 'most tokens of a dialog, and tokens of a row of text', lower_bound=2)
+  flags.DEFINE_integer(
+    'row_length', None, 'tokens of a row that several of these share with data.packing=True: a multiple of --length, '
+    'which is the default', lower_bound=1,
+  )  # fmt: skip
   flags.DEFINE_string('out', None, 'folder to write')
   flags.DEFINE_integer(
     'rows', 0, 'stop at so many text rows, in equal shares from the text sources; 0: all', lower_bound=0

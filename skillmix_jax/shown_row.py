@@ -60,8 +60,8 @@ class Row:
   """One row of a batch.
 
   Attributes:
-    source: where it comes from: 'dialogs', 'code', 'wet', 'text'.
-    ids: of its dialogs, one for each segment.
+    source: where it comes from: 'dialogs', 'code', 'wet', 'text', or several of the last three.
+    ids: what its segments are called: dialogs by their id, text by its source.
     tokens, positions: int32 [T].
     trained: bool [T], the token carries loss.
     used: bool [T], false on padding.
@@ -100,7 +100,7 @@ class Row:
 
   def title(self) -> str:
     """What it is, in one line."""
-    return ' '.join([self.source, ', '.join(map(visible, self.ids))]).rstrip()
+    return self.source if self.is_text else ' '.join([self.source, ', '.join(map(visible, self.ids))])
 
   def bar(self) -> Text:
     """The row in BAR_WIDTH characters."""

@@ -38,7 +38,15 @@ from skillmix_jax.data import mixture as mixtures
 from skillmix_jax.data.records import Data
 from skillmix_jax.devices import peak_flops
 from skillmix_jax.errors import INTERRUPTED, PREEMPTED, SOME_FAILED, InputError
-from skillmix_jax.experiment import check_numbers, default_workdir, model_config, open_inputs, resolve, rows_of_step
+from skillmix_jax.experiment import (
+  check_numbers,
+  default_workdir,
+  make_mixture,
+  model_config,
+  open_inputs,
+  resolve,
+  rows_of_step,
+)  # fmt: skip
 from skillmix_jax.held_out import HeldOut
 from skillmix_jax.lock import hold_together
 from skillmix_jax.loss import Loss
@@ -50,16 +58,6 @@ from skillmix_jax.optimizer import Optimizer
 from skillmix_jax.pretrained import open_base, open_source
 from skillmix_jax.step import State, train_step
 from skillmix_jax.stopping import CtrlC
-
-
-def make_mixture(config: ConfigDict, data: Data, mesh: jax.sharding.Mesh) -> mixtures.Mixture:
-  """Makes the batches of this run, padded so that every device has equally many rows in every accumulation step."""
-  mixture = mixtures.Mixture(
-    data, seed=config.seed, dialogs=config.data.dialogs, text_rows=config.data.text_rows,
-    packing=config.data.packing, steps=config.steps,
-  )  # fmt: skip
-  devices = mesh.shape['data'] * mesh.shape['fsdp']
-  return mixture.with_rows(rows_of_step(mixture.rows_needed, devices, config.accumulation))
 
 
 def start_state(config: ConfigDict, cfg: Config, like: State, checkpoints: Checkpoints, mesh, make_opt, base):
@@ -91,8 +89,10 @@ def train(config: ConfigDict, folder: Path) -> int:
   mesh = make_mesh(**config.mesh)
   cfg = model_config(config, data, folder)
   cfg.check_mesh(mesh.shape['fsdp'], mesh.shape['tensor'])
-  attention.check_window(cfg.attention, cfg.window, data.length, config.data.packing)
-  mixture = make_mixture(config, data, mesh)
+  mixture = make_mixture(config, data)
+  devices = mesh.shape['data'] * mesh.shape['fsdp']
+  mixture = mixture.with_rows(rows_of_step(mixture.rows_needed, devices, config.accumulation))
+  attention.check_window(cfg.attention, cfg.window, mixture.length, config.data.packing)
   resolved = resolve(config, cfg, data, folder)
   try:
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,7 +136,9 @@ def train(config: ConfigDict, folder: Path) -> int:
       held_out = HeldOut(data, config.held_out.rows, resolved['held_out']['chosen'], mixture.num_rows, loss, mesh)
       measure = lambda: held_out(adapters.join(state.params, frozen))
       peak = peak_flops(mesh.devices.flat[0].device_kind)
-      clock = Throughput(mixture.num_rows * data.length, cfg.train_flops_per_token(data.length), mesh.size, peak)
+      # What a token sees is its own segment, of at most data.length tokens, however long the row is.
+      flops = cfg.train_flops_per_token(data.length)
+      clock = Throughput(mixture.num_rows * mixture.length, flops, mesh.size, peak)
       writer = Writer(folder, start, config.steps) if main_process else None
       rates = np.asarray(optimizer.learning_rates(config.steps)(np.arange(config.steps)))
       report = Report(writer, clock, rates, config.log_every)
@@ -208,7 +210,7 @@ def say_start(cfg: Config, mesh, mixture, data: Data, start: int, steps: int):
   weights = f'{f"{cfg.num_trained:,} weights of adapters beside " if cfg.lora else ""}{cfg.num_params:,} weights'
   print(
     f'{where}, to step {steps}: {weights} ({cfg.dtype} compute, {cfg.attention} attention) on '
-    f'{mesh.size} x {mesh.devices.flat[0].device_kind} ({shape}); a step is {mixture.num_rows} rows x {data.length} '
+    f'{mesh.size} x {mesh.devices.flat[0].device_kind} ({shape}); a step is {mixture.num_rows} rows x {mixture.length} '
     f'tokens; held out: {", ".join(data.sources("held_out")) or "nothing"}',
     file=sys.stderr, flush=True,
   )  # fmt: skip

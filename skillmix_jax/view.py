@@ -39,6 +39,7 @@ class Seen:
   """A batch, checked, and the rows of it that are to be shown."""
 
   data: records.Data
+  packing: bool
   rows: Sequence[Row]  # of the batch
   results: Sequence[checks.Check]
   shown: Mapping[str, Row]  # by name
@@ -52,14 +53,15 @@ def rows_of(data: records.Data, mixture: Mixture, batch: Batch) -> list[Row]:
   """All rows of step 0."""
   encoder = tokenizer.load(data.path / 'tokenizer')
   end = TEMPLATES[data.manifest['template']['name']].document_end_id(encoder)
-  of_dialogs, (_, text_indices) = mixture.rows_of_dialogs(0), mixture.indices(0)
+  of_dialogs, of_text = mixture.rows_of_dialogs(0), mixture.rows_of_text(0)
   dialogs, text = data.dialogs('train'), data.text('train')
   rows = [
     Row(batch, number, encoder, ids=[dialog.id for dialog in dialogs.read(indices)])
     for number, indices in enumerate(of_dialogs)
   ]
-  for number, index in enumerate(text_indices, len(of_dialogs)):
-    rows.append(Row(batch, number, encoder, text.source(index), document_end=end))
+  for number, indices in enumerate(of_text, len(of_dialogs)):
+    names = [text.source(index) for index in indices]
+    rows.append(Row(batch, number, encoder, ', '.join(dict.fromkeys(names)), names, document_end=end))
   return rows
 
 
@@ -100,14 +102,18 @@ def _dialogs(data: records.Data) -> Iterator[tuple[str, records.Dialog]]:
 
 
 def look(path: str, num_rows: int, seed: int, name: str | None = None, packing: bool = False) -> Seen:
-  """Makes the first batch and checks it; `name`: id of the dialog to show in place of the first `num_rows` rows."""
+  """Makes the first batch and checks it; `name`: id of the dialog to show in place of the first `num_rows` rows.
+
+  Data that is prepared with longer rows is trained on with packing alone, and so it is shown.
+  """
   data = records.open_data(path)
+  packing |= data.row_length > data.length
   dialogs, text_rows = min(DIALOGS, len(data.dialogs('train'))), min(TEXT_ROWS, len(data.text('train')))
   mixture = Mixture(data, seed=seed, dialogs=dialogs, text_rows=text_rows, packing=packing, steps=1)
   batch = mixture[0]
   rows = rows_of(data, mixture, batch)
   results = checks.run_checks(batch, data, mixture.indices(0)[0], text_rows)
-  return Seen(data, rows, results, chosen(rows, num_rows) if name is None else with_id(data, name))
+  return Seen(data, packing, rows, results, chosen(rows, num_rows) if name is None else with_id(data, name))
 
 
 def show_rows(console: Console, rows: Mapping[str, Row], whole: bool):
@@ -149,7 +155,7 @@ def main() -> int:
   seen = look(FLAGS.data, FLAGS.rows, FLAGS.seed, FLAGS.id, FLAGS.packing)
   show(seen, Console(), whole=FLAGS.id is not None)
   if html is not None:
-    page = batch_page.render(seen.data, seen.rows, seen.results, seen.shown, seed=FLAGS.seed, packing=FLAGS.packing)
+    page = batch_page.render(seen.data, seen.rows, seen.results, seen.shown, seed=FLAGS.seed, packing=seen.packing)
     write_output('html', html, page)
     print(f'{html}: {len(page.encode()) / 1e6:.1f} MB')
   if not seen.good:

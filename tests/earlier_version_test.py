@@ -56,6 +56,7 @@ def workdir(tmp_path):
 @pytest.mark.parametrize('packing', [False, True])
 def test_earlier_data_give_the_same_batches(packing):
   data = open_data(OLD / 'data')
+  assert 'row_length' not in data.manifest and data.row_length == data.length
   mixture = Mixture(data, seed=0, dialogs=4, text_rows=1, packing=packing, steps=4)
   batches = [mixture[g] for g in range(4)]
   assert digest(batch[name] for batch in batches for name in sorted(batch)) == BATCHES[packing]

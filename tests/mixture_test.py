@@ -1,3 +1,4 @@
+import copy
 import random
 from collections import Counter
 
@@ -7,6 +8,7 @@ from helpers.data_fixtures import bpe_folder, two_rounds, write_jsonl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skillmix_jax.data.checks import run_checks
 from skillmix_jax.data.mixture import Mixture, _batch, _Order, held_out, iterate
 from skillmix_jax.data.records import Dialog, open_data
 from skillmix_jax.errors import InputError
@@ -58,7 +60,7 @@ def test_a_batch_depends_on_seed_data_and_step_alone(data, tmp_path):
 def test_the_order_is_the_one_that_earlier_runs_had():
   # A change here makes every run in progress see other data after it resumes.
   order = _Order(10, '0/abc/dialogs')
-  assert [order[i] for i in range(8, 23)] == [5, 7, 8, 2, 9, 5, 7, 0, 1, 3, 6, 4, 4, 8, 6]
+  assert order.stretch(8, 23).tolist() == [5, 7, 8, 2, 9, 5, 7, 0, 1, 3, 6, 4, 4, 8, 6]
 
 
 @pytest.mark.parametrize(('start', 'stop'), [(0, 12), (7, 12)])
@@ -81,24 +83,36 @@ def test_each_epoch_has_every_record_once_in_another_order(data):
 
 
 @settings(max_examples=25, deadline=None)
-@given(dialogs=st.integers(0, 60), text_rows=st.integers(0, 5), g=st.integers(0, 1000), packing=st.booleans())
-def test_every_batch_has_the_asked_for_records_and_all_their_weights(data, dialogs, text_rows, g, packing):
-  steps = 20
+@given(dialogs=st.integers(0, 60), text_rows=st.integers(0, 5), g=st.integers(0, 1000), packed_in=st.integers(0, 3))
+def test_every_batch_has_the_asked_for_records_and_all_their_weights(data, dialogs, text_rows, g, packed_in):
+  # packed_in: rows of so many times the length; 0: each has a row of its own
+  steps, packing = 20, packed_in > 0
   g %= steps
+  data = _with_rows_of(data, max(1, packed_in))
   mixture = Mixture(data, seed=1, dialogs=dialogs, text_rows=text_rows, packing=packing, steps=steps)
   batch = mixture[g]
   dialog_indices, text_indices = mixture.indices(g)
   records = data.dialogs('train').read(dialog_indices)
   is_text = batch['is_text']
-  assert len(records) == dialogs and is_text.sum() == text_rows and len(is_text) == mixture.num_rows
+  assert batch['tokens'].shape == (mixture.num_rows, LENGTH * max(1, packed_in))
+  assert len(records) == dialogs and is_text.sum() == -(-text_rows // max(1, packed_in))
   segments = _segments(batch, ~is_text)
   expected = [(dialog.tokens.tolist(), dialog.mask.tolist()) for dialog in records]
   assert sorted(segments) == sorted(expected)  # ids and trained tokens of every dialog, none twice, none lost
   assert batch['weights'][~is_text].sum() == sum(dialog.mask.sum() for dialog in records)
-  assert np.array_equal(batch['tokens'][is_text], data.text('train').read(text_indices))
-  not_bos = batch['tokens'][is_text][:, 1:] != data.bos_id
-  assert np.array_equal(batch['weights'][is_text][:, :-1], not_bos)
+  text = data.text('train').read(text_indices)
+  expected = [(tokens.tolist(), [False, *(tokens[1:] != data.bos_id).tolist()]) for tokens in text]
+  assert _segments(batch, is_text) == expected  # of every row, in their order
   assert np.all(batch['weights'][:, -1] == 0)
+  if len(batch['tokens']):
+    assert not any(check.bad_rows for check in run_checks(batch, data, dialog_indices, text_rows))
+
+
+def _with_rows_of(data, times):
+  """The same data, as prepare with --row_length of so many times the length makes it."""
+  longer = copy.copy(data)
+  longer.row_length = times * data.length
+  return longer
 
 
 def _segments(batch, rows):
@@ -118,14 +132,16 @@ def _segments(batch, rows):
   return found
 
 
-def test_packing_needs_fewer_rows_and_the_same_number_in_every_step(data):
+@pytest.mark.parametrize('times', [1, 2])
+def test_packing_needs_fewer_rows_and_the_same_number_in_every_step(data, times):
   steps = 30
+  data = _with_rows_of(data, times)
   mixture = Mixture(data, seed=0, dialogs=20, text_rows=2, packing=True, steps=steps)
   plain = Mixture(data, seed=0, dialogs=20, text_rows=2)
   assert 2 < mixture.rows_needed < plain.rows_needed == 22
   used = [int((mixture[g]['segments'].max(axis=1) > 0).sum()) for g in range(steps)]
   assert max(used) == mixture.rows_needed
-  assert {mixture[g]['tokens'].shape for g in range(steps)} == {(mixture.rows_needed, LENGTH)}
+  assert {mixture[g]['tokens'].shape for g in range(steps)} == {(mixture.rows_needed, times * LENGTH)}
   assert all(np.array_equal(mixture.indices(g)[0], plain.indices(g)[0]) for g in range(steps))
 
 

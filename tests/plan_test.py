@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.data_fixtures import bpe_folder, write_jsonl
 from ml_collections import ConfigDict
 
 from configs import (
@@ -25,11 +26,14 @@ from configs import (
   tiny,
 )
 from skillmix_jax import plan
+from skillmix_jax.data.mixture import Mixture
+from skillmix_jax.data.records import open_data
 from skillmix_jax.devices import GPUS
 from skillmix_jax.errors import InputError
 from skillmix_jax.planning import hardware
 from skillmix_jax.planning.estimate import memory, step_seconds
 from skillmix_jax.planning.hardware import GIB, parse_target
+from skillmix_jax.prepare import prepare
 
 ROOT = Path(__file__).parent.parent
 
@@ -119,6 +123,25 @@ def test_float32_is_planned_with_xla_attention_and_refused_with_cudnn():
   assert (run.config.dtype, run.config.attention) == ('float32', 'xla')
   with pytest.raises(InputError, match=r'model\.attention=cudnn does not compute in model\.dtype=float32'):
     plan.read_run(make_config(tiny, {'attention': 'cudnn'}), target)
+
+
+def test_packed_rows_are_planned_as_the_data_has_them(tmp_path):
+  lines = [
+    {'messages': [{'role': role, 'content': 'word ' * n} for role in ('user', 'assistant')]} for n in range(10, 50)
+  ]
+  prepare(
+    out=tmp_path / 'data', tokenizer_path=bpe_folder(tmp_path / 'tokenizer'), template='mistral', length=512,
+    row_length=1024, dialogs=[str(write_jsonl(tmp_path / 'a.jsonl', lines))], held_out=0,
+  )  # fmt: skip
+  config = make_config(mistral7b, {'text_rows': 0, 'dialogs': 12})
+  config.data.path, config.data.packing, config.steps = str(tmp_path / 'data'), True, 20
+  run, notes = plan.read_run(config, parse_target('4xH100'))
+  batch = Mixture(open_data(tmp_path / 'data'), seed=0, dialogs=12, text_rows=0, packing=True, steps=20)[7]['tokens']
+  assert (run.rows, run.length) == (-(-len(batch) // 4) * 4, batch.shape[1]) == (8, 1024)
+  assert not [note for note in notes if 'rows' in note]
+  config.data.packing = False
+  with pytest.raises(InputError, match=r'rows of 1024 tokens .* --config\.data\.packing=True'):
+    plan.read_run(config, parse_target('4xH100'))
 
 
 def test_the_compilers_limit_is_the_budget():

@@ -102,6 +102,7 @@ def _run(*arguments):
     ('--dialogs=nothing.jsonl', 'nothing.jsonl'),
     ('--template=llama9', 'template'),
     ('--length=many', 'length'),
+    ('--row_length=512', '--row_length=512 must be a multiple of --length=1024'),
   ],
 )
 def test_the_command_answers_bad_input_with_one_line_and_exit_code_2(inputs, tmp_path, flag, says):

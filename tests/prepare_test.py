@@ -11,7 +11,7 @@ import pytest
 from helpers.data_fixtures import two_rounds, write_jsonl
 from helpers.preparing import LENGTH, hashes, make_data, only
 
-from skillmix_jax import progress
+from skillmix_jax import progress, workdir
 from skillmix_jax.data import records, rows, sources
 from skillmix_jax.data.records import open_data
 from skillmix_jax.errors import InputError
@@ -24,6 +24,25 @@ def test_same_input_gives_same_bytes(inputs, tmp_path):
   assert first == second
   assert {'manifest.json', 'lengths.npy', 'tokenizer/tokenizer.json'} < first.keys()
   assert sorted(path.name for path in tmp_path.iterdir()) == ['a', 'b']  # nothing temporary is left
+
+
+def test_longer_rows_change_nothing_but_the_rows(inputs, tmp_path):
+  folders = tmp_path / 'rows', tmp_path / 'longer'
+  short, longer = make_data(inputs, folders[0]), make_data(inputs, folders[1], row_length=2 * LENGTH)
+  assert (short.pop('row_length'), longer.pop('row_length')) == (LENGTH, 2 * LENGTH)
+  assert short == longer and workdir.data_identity(short) == workdir.data_identity(longer)
+  first, second = map(hashes, folders)
+  assert [name for name in first | second if first.get(name) != second.get(name)] == ['manifest.json']
+  for wrong in (LENGTH - 1, LENGTH + 1, 0, -LENGTH):
+    with pytest.raises(InputError, match=f'--row_length={wrong} must be a multiple of --length={LENGTH}'):
+      make_data(inputs, tmp_path / 'wrong', row_length=wrong)
+  path = folders[1] / 'manifest.json'
+  for wrong in ('3.5', '-200', f'"{LENGTH}"', f'{LENGTH + 1}', 'true'):
+    path.write_text(path.read_text().replace(f'"row_length": {2 * LENGTH}', f'"row_length": {wrong}'))
+    with pytest.raises(InputError, match='row_length is no multiple of length'):
+      open_data(folders[1])
+    path.write_text(path.read_text().replace(f'"row_length": {wrong}', f'"row_length": {2 * LENGTH}'))
+  assert open_data(folders[1]).row_length == 2 * LENGTH
 
 
 def test_what_is_written_is_read_back(inputs, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """What is read in the text of a GPU program: a small program in the compilers' form, written by hand."""
 
+import pytest
+
 from configs import llama13b
 from skillmix_jax import plan
 from skillmix_jax.planning.hardware import parse_target
@@ -45,8 +47,9 @@ ENTRY %main.9 (p0: f32[64]) -> f32[64] {
 """
 
 
-def test_what_is_computed_twice_and_what_is_hidden():
-  found = read(PROGRAM)
+@pytest.mark.parametrize('attention', ['fmhaSoftmax', 'fmhaScaleBiasSoftmax'])  # the second has a mask: packed rows
+def test_what_is_computed_twice_and_what_is_hidden(attention):
+  found = read(PROGRAM.replace('fmhaSoftmax', attention))
   assert found.rematerialised_products == 1
   assert found.fused_forwards_in_backward == 1
   mib = 2**20

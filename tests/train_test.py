@@ -134,11 +134,31 @@ def test_a_run_goes_on_without_what_it_started_from(tmp_path, small_data, uninte
   assert resumed[2, 'loss'] == expected[2, 'loss']
 
 
-def test_packing_trains_on_the_same_tokens(tmp_path, small_data):
-  apart = run(tmp_path / 'apart', small_data, steps=1)
-  together = run(tmp_path / 'together', small_data, steps=1, data__packing=True, mesh__fsdp=1)
-  np.testing.assert_allclose(together[1, 'loss_dialog'], apart[1, 'loss_dialog'], rtol=1e-5)
-  np.testing.assert_allclose(together[1, 'grad_norm'], apart[1, 'grad_norm'], rtol=1e-4)
+def test_packing_trains_on_the_same_tokens(tmp_path, small_raw, small_data, capsys):
+  # Rows three times as long hold several dialogs; of the two rows of text that 4 pieces take, one is not full.
+  longer = tmp_path / 'data'
+  prepare(
+    out=longer, tokenizer_path=small_raw / 'tokenizer', template='mistral', length=64, row_length=192,
+    dialogs=[str(small_raw / 'dialogs.jsonl')], text=[str(small_raw / 'text.jsonl')], held_out=0.2,
+  )  # fmt: skip
+  packed = {'steps': 2, 'data__text_rows': 4, 'data__packing': True, 'mesh__fsdp': 1, 'checkpoint__every': 1}
+  apart = run(tmp_path / 'apart', small_data, steps=1, data__text_rows=4, mesh__fsdp=4)
+  together = run(tmp_path / 'together', longer, **packed)
+  assert 'rows x 192 tokens' in capsys.readouterr().err
+  for name in ('loss', 'loss_dialog', 'loss_text', 'grad_norm'):
+    np.testing.assert_allclose(together[1, name], apart[1, name], rtol=1e-5)
+  gradients, expected = (  # ten times Adam's first moments
+    {name: x for name, x in saved_arrays(tmp_path / name, 1).items() if '.mu' in name or "'mu'" in name}
+    for name in ('together', 'apart')
+  )
+  assert gradients.keys() == expected.keys() and len(expected) > 9
+  for name, x in expected.items():
+    np.testing.assert_allclose(gradients[name], x, rtol=1e-4, atol=1e-5 * np.abs(x).max(), err_msg=name)
+
+  shutil.rmtree(tmp_path / 'together' / 'checkpoints' / '2')
+  assert run(tmp_path / 'together', longer, **packed) == together  # it resumes bit for bit
+  with pytest.raises(InputError, match=r'rows of 192 tokens .* --config\.data\.packing=True'):
+    train(make_config(longer), tmp_path / 'not packed')
 
 
 def test_it_overfits_32_dialogs(tmp_path, small_raw):

@@ -30,12 +30,13 @@ def _dialog(number, answer='It sings. 🙂'):
   return {'id': f'id-{number}', 'messages': messages, 'meta': {'k': 2}}
 
 
-def _make(folder, dialogs, kind=mistral_folder, template='mistral', length=64):
+def _make(folder, dialogs, kind=mistral_folder, template='mistral', length=64, row_length=None):
   prepare(
     out=folder / 'data',
     tokenizer_path=kind(folder / 'tokenizer'),
     template=template,
     length=length,
+    row_length=row_length,
     dialogs=[str(write_jsonl(folder / 'dialogs.jsonl', dialogs))],
     text=[str(write_jsonl(folder / 'text.jsonl', [{'text': 'storm and river ' * 60}] * 3))],
     held_out=0,
@@ -287,6 +288,20 @@ def test_a_packed_row_shows_each_dialog_with_its_positions(tmp_path):
     assert f'segment {segment}: {name}</h4>' in html
     assert re.search(rf'at {used} to \d+ of the row, positions 0 to \d+', html)
   assert f'{len(seen.data.dialogs("train"))}</dd>' in html and 'dialogs share rows' in html
+
+
+def test_rows_longer_than_the_cut_are_shown_as_they_are_trained_on(tmp_path):
+  long = _dialog(99)
+  long['messages'][-1]['content'] = 'storm ' * 300  # cut, and not at the end of a row
+  seen, html = _page(_make(tmp_path, [long, *map(_dialog, range(9))], length=128, row_length=384), num_rows=9)
+  rows = [row for row in seen.rows if not row.is_text]
+  text = [row for row in seen.rows if row.is_text]
+  assert seen.good and seen.packing and {len(row.tokens) for row in seen.rows} == {384}
+  assert sum(row.num_segments for row in rows) == 10 and 'id-99' in {name for row in rows for name in row.ids}
+  assert [row.num_segments for row in text] == [3, 1] and text[0].title() == 'text'  # four pieces of 128
+  assert 'segment 3: text</h4>' in html and 'at 256 to 383 of the row, positions 0 to 127' in html
+  assert 'pieces of text in 2 rows' in html and 'A strip is a row of 384 tokens' in html
+  assert 'train with --config.data.packing=True' in html
 
 
 def test_a_dialog_is_shown_by_its_id(data, tmp_path):

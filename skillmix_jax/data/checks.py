@@ -43,13 +43,13 @@ def _expected_positions(segments_RT: np.ndarray) -> np.ndarray:
   return np.where(segments_RT > 0, steps_T - start_of_segment_RT, 0)
 
 
-def _ends_without_eos(batch: Batch, eos_id: int) -> np.ndarray:
-  """Returns bool [R, T]: an answer stops here without its end token, though its row had room for one."""
+def _ends_without_eos(batch: Batch, eos_id: int, length: int) -> np.ndarray:
+  """Returns bool [R, T]: an answer stops here without its end token, in a dialog that is not cut at `length`."""
   tokens_RT, segments_RT = batch['tokens'], batch['segments']
   trained_RT = trained_tokens(batch)
   last_RT = trained_RT.copy()
   last_RT[:, :-1] &= ~(trained_RT[:, 1:] & (segments_RT[:, 1:] == segments_RT[:, :-1]))
-  last_RT[:, -1] &= _expected_positions(segments_RT)[:, -1] < tokens_RT.shape[1] - 1  # cut at the full length
+  last_RT &= _expected_positions(segments_RT) < length - 1
   return last_RT & (tokens_RT != eos_id) & ~batch['is_text'][:, None]
 
 
@@ -75,11 +75,12 @@ def run_checks(batch: Batch, data: Data, dialog_indices: np.ndarray, text_rows: 
 
   masks = [dialog.mask for dialog in data.dialogs('train').read(dialog_indices)]
   dialog_weight = weights_RT[~is_text_R].sum()
-  text_weight = (tokens_RT[is_text_R, 1:] != data.bos_id).sum()
-  num_dialogs = int(starts_RT[~is_text_R].sum())
-  same_counts = num_dialogs == len(masks) and is_text_R.sum() == text_rows
+  text_weight = ((segments_RT > 0) & ~starts_RT & ~bos_RT)[is_text_R].sum()
+  num_dialogs, num_text = (int(starts_RT[rows].sum()) for rows in (~is_text_R, is_text_R))
+  same_counts = num_dialogs == len(masks) and num_text == text_rows
   same_weights = dialog_weight == sum(mask.sum() for mask in masks) and weights_RT[is_text_R].sum() == text_weight
 
+  ends_without_eos_RT = _ends_without_eos(batch, data.eos_id, data.length)
   no_bos = _rows(starts_RT & ~bos_RT & ~is_text_R[:, None])
   return [
     Check(f'{len(masks)} dialogs and {text_rows} text rows', [] if same_counts else every_row),
@@ -88,7 +89,7 @@ def run_checks(batch: Batch, data: Data, dialog_indices: np.ndarray, text_rows: 
     Check('no weight on padding', _rows((weights_RT > 0) & (segments_RT == 0))),
     Check('no weight across the end of a segment', _rows((weights_RT > 0) & (next_segment_RT != segments_RT))),
     Check('as many trained tokens as in the records', [] if same_weights else every_row),
-    Check('every answer that is not cut ends with a trained end token', _rows(_ends_without_eos(batch, data.eos_id))),
+    Check('every answer that is not cut ends with a trained end token', _rows(ends_without_eos_RT)),
     Check('no BOS is trained', _rows(trained_RT & bos_RT)),
     *([Check('every dialog starts with BOS', no_bos)] if data.bos_id != NO_TOKEN else []),
     Check('no two BOS in a row', _rows(double_bos_RT)),

@@ -1,6 +1,7 @@
 """manifest.json of a data folder: written last, and checked against itself and the files beside it when opened.
 
 Folders of earlier versions have neither 'files' nor 'records_sha256': of these the lengths and the counts are checked.
+Nor have they 'row_length', which is then 'length'.
 """
 
 import hashlib
@@ -88,6 +89,9 @@ def _check_kinds(manifest: dict[str, Any]):
       raise ValueError(f'{name} is missing or wrong')
   if manifest['token_dtype'] not in ('uint16', 'uint32') or manifest['length'] < 2 or manifest['vocab_size'] < 1:
     raise ValueError('token_dtype, length or vocab_size is wrong')
+  rows = manifest.get('row_length', manifest['length'])
+  if type(rows) is not int or rows < 1 or rows % manifest['length']:
+    raise ValueError('row_length is no multiple of length')
   whole: list[tuple[str, Any, tuple[str, ...]]] = [('tokenizer', manifest['tokenizer'], ('eos_id',))]
   whole += [(f'sources.{name}', counts, COUNTS) for name, counts in manifest['sources'].items()]
   whole += [(f'cuts.{k}', counts, CUTS) for k, counts in manifest['cuts'].items()]

@@ -6,20 +6,21 @@ is killed continues with exactly the batches it would have seen, on any number o
 Each pass over the dialogs is a new order in which every dialog comes once; so for the text rows, independently.
 A batch holds a fixed number of dialogs and a fixed number of text rows.
 
-Arrays of a batch (R rows, T = data.length):
+Arrays of a batch (R rows, T = mixture.length):
   tokens     int32 [R, T]    0 on padding
   targets    int32 [R, T]    tokens shifted left by one: what position t has to predict. Only here is shifted
   weights    float32 [R, T]  1 where the target is trained and belongs to the same segment, else 0
   positions  int32 [R, T]    from 0 in every segment
   segments   int32 [R, T]    from 1; 0 is padding
   is_text    bool [R]        text rows; false for dialogs and padding rows
-A dialog is one segment. A text row is one segment too, even if it holds several documents, as in pretraining.
+A dialog is one segment. A record of text is one segment too, even if it holds several documents, as in pretraining.
+How many segments share a row changes neither which tokens are trained nor what each of them sees: T = data.length
+holds one, and T = data.row_length, with packing, as many as fit.
 """
 
 import copy
 import functools
 import hashlib
-import sys
 from collections.abc import Iterator, Sequence
 
 import grain
@@ -34,7 +35,7 @@ MOST_STEPS = 2**40  # grain wants to know where a dataset ends; a run ends befor
 
 
 class _Order:
-  """An endless sequence of indices below n: one random permutation after the other. A source for grain.
+  """An endless sequence of indices below n: one random permutation after the other.
 
   RandomState is the generator whose stream numpy has promised never to change, so an upgrade of a library
   cannot reorder a run that is resumed; grain's own shuffle makes no such promise.
@@ -48,18 +49,18 @@ class _Order:
     digest = hashlib.sha256(f'{self._key}/{epoch}'.encode()).digest()
     return np.random.RandomState(np.frombuffer(digest, '<u4')).permutation(self._n)
 
-  def __len__(self) -> int:
-    return sys.maxsize
-
-  def __getitem__(self, i: int) -> np.int64:
-    epoch, offset = divmod(i, self._n)
-    return self._epoch(epoch)[offset]
+  def stretch(self, start: int, stop: int) -> np.ndarray:
+    """Returns the indices at start .. stop - 1, int64."""
+    parts = [np.zeros(0, np.int64)]
+    while start < stop:
+      epoch, offset = divmod(start, self._n)
+      parts.append(self._epoch(epoch)[offset : offset + stop - start])
+      start += len(parts[-1])
+    return np.concatenate(parts)
 
   def in_steps(self, size: int) -> grain.MapDataset:
-    """Makes the pipeline whose element g is the `size` indices of step g, int64."""
-    if not size:
-      return grain.MapDataset.range(MOST_STEPS).map(lambda g: np.zeros(0, np.int64))
-    return grain.MapDataset.source(self).batch(size, drop_remainder=True, batch_fn=np.asarray)[:MOST_STEPS]
+    """Makes the pipeline whose element g is the `size` indices of step g."""
+    return grain.MapDataset.range(MOST_STEPS).map(lambda g: self.stretch(g * size, (g + 1) * size))
 
 
 class Mixture:
@@ -69,10 +70,11 @@ class Mixture:
     data: what prepare wrote.
     seed: of the order.
     dialogs: dialogs in every batch.
-    text_rows: text rows in every batch.
+    text_rows: text rows in every batch, each a record of data.length tokens.
     num_rows: rows of a batch; those beyond `rows_needed` are padding of weight 0. Default: rows_needed.
-    packing: put the dialogs of a step into as few rows as best-fit-decreasing finds. A batch then still holds
-      exactly `dialogs` dialogs; the number of rows is what the fullest of the first `steps` steps needs.
+    packing: put the dialogs of a step into as few rows of data.row_length tokens as best-fit-decreasing finds, and
+      as many records of text into a row as it holds. A batch then still holds exactly `dialogs` dialogs; the number
+      of rows is what the fullest of the first `steps` steps needs.
     steps: number of steps of the run; needed for packing only.
 
   Raises:
@@ -101,7 +103,9 @@ class Mixture:
     self._dialog_indices = _Order(len(self._dialogs), f'{seed}/{data.fingerprint}/dialogs').in_steps(dialogs)
     self._text_indices = _Order(len(self._text), f'{seed}/{data.fingerprint}/text').in_steps(text_rows)
     self._packing = packing
-    self.rows_needed = self._dialog_rows(steps) + text_rows
+    self.length = data.row_length if packing else data.length
+    self._text_in_row = self.length // data.length
+    self.rows_needed = self._dialog_rows(steps) + -(-text_rows // self._text_in_row)
     self.num_rows = self.rows_needed
     if num_rows is not None:
       self.num_rows = self.with_rows(num_rows).num_rows
@@ -115,7 +119,7 @@ class Mixture:
 
   def _lay_out(self, dialogs: Sequence[Dialog], text_XT: np.ndarray) -> Batch:
     rows = [[dialogs[slot] for slot in row] for row in self._plan([len(dialog.tokens) for dialog in dialogs])]
-    return _batch(rows, text_XT, self.num_rows, self._data.length, self._data.bos_id)
+    return _batch(rows, text_XT, self.num_rows, self.length, self._data.bos_id)
 
   def _dialog_rows(self, steps: int | None) -> int:
     if not self._packing:
@@ -129,7 +133,7 @@ class Mixture:
     """Decides which of a step's dialogs, given their lengths, share a row."""
     if not self._packing:
       return [[slot] for slot in range(len(lengths))]
-    return best_fit_decreasing(lengths, self._data.length)
+    return best_fit_decreasing(lengths, self.length)
 
   def with_rows(self, num_rows: int) -> 'Mixture':
     """Returns the same batches with padding rows up to `num_rows`, for devices that want equal shares."""
@@ -148,6 +152,11 @@ class Mixture:
     dialog_indices, _ = self.indices(g)
     plan = self._plan(self._data.lengths[dialog_indices].tolist())
     return [[int(dialog_indices[slot]) for slot in row] for row in plan]
+
+  def rows_of_text(self, g: int) -> list[list[int]]:
+    """Returns the record numbers of the text in each row of step g; these rows follow those of dialogs."""
+    text = self.indices(g)[1].tolist()
+    return [text[i : i + self._text_in_row] for i in range(0, len(text), self._text_in_row)]
 
   def __getitem__(self, g: int) -> Batch:
     return self.steps[g]
@@ -169,9 +178,15 @@ def _batch(rows: Sequence[Sequence[Dialog]], text_XT: np.ndarray, num_rows: int,
       positions_RT[row, start:stop] = steps_T[: stop - start]
       segments_RT[row, start:stop] = segment
       start = stop
-  text = slice(len(rows), len(rows) + len(text_XT))
-  tokens_RT[text], positions_RT[text], segments_RT[text] = text_XT, steps_T, 1
-  trained_RT[text] = text_XT != bos_id  # what document comes next is nobody's to predict
+  # Records of text, as many as fit side by side in a row: [X, S] -> [rows, S * in_row]
+  num_text, size = text_XT.shape
+  in_row = length // size
+  text = slice(len(rows), len(rows) - (-num_text // in_row))
+  fold = lambda x_XS: np.pad(x_XS, ((0, -num_text % in_row), (0, 0))).reshape(-1, length)
+  number_X1 = np.arange(num_text, dtype=np.int32)[:, None] % in_row + 1
+  tokens_RT[text], segments_RT[text] = fold(text_XT), fold(np.repeat(number_X1, size, axis=1))
+  positions_RT[text] = fold(np.tile(steps_T[:size], (num_text, 1)))
+  trained_RT[text] = fold(text_XT != bos_id)  # what document comes next is nobody's to predict
   is_text_R = np.zeros(num_rows, bool)
   is_text_R[text] = True
   targets_RT = np.zeros_like(tokens_RT)

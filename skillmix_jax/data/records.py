@@ -196,7 +196,8 @@ class Data:
   Attributes:
     path: the folder.
     manifest: manifest.json as a dict.
-    length: tokens of a row.
+    length: tokens of a dialog at most, and of a record of text.
+    row_length: tokens of a row that several of them share, a multiple of `length`.
     vocab_size: ids are below this.
     fingerprint: hex; changes with anything that changes what is trained.
     lengths: int32 [number of training dialogs], tokens of each, in record order.
@@ -205,6 +206,7 @@ class Data:
   def __init__(self, path: pathlib.Path, manifest: dict[str, Any], lengths: np.ndarray):
     self.path, self.manifest, self.lengths = path, manifest, lengths
     self.length: int = manifest['length']
+    self.row_length: int = manifest.get('row_length', self.length)
     self.vocab_size: int = manifest['vocab_size']
     self.fingerprint: str = manifest['fingerprint']
     self._dtype = np.dtype(manifest['token_dtype']).newbyteorder('<')

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from skillmix_jax.planning.estimate import Run
 
 _COLLECTIVES = 'all-gather|reduce-scatter|all-reduce|all-to-all|collective-permute'
+_FUSED = r'"__cudnn\$fmha(ScaleBias)?Softmax'  # with a bias where a mask hides other segments of a row
 _BYTES = {'pred': 1, 's8': 1, 'u8': 1, 'bf16': 2, 'f16': 2, 's32': 4, 'u32': 4, 'f32': 4}
 
 
@@ -45,8 +46,8 @@ def read(text: str) -> Reading:
   again = forwards = 0
   for lines in bodies.values():
     again += sum(bool(re.match(r'\s*(ROOT )?%[\w.-]*\.remat', line)) and is_product(line) for line in lines)
-    if any('"__cudnn$fmhaSoftmaxBackward"' in line for line in lines):
-      forwards += sum('"__cudnn$fmhaSoftmax"' in line for line in lines)
+    if any(re.search(_FUSED + 'Backward"', line) for line in lines):
+      forwards += sum(bool(re.search(_FUSED + '"', line)) for line in lines)
 
   sent, hidden = ({'forward': 0, 'backward': 0, 'rest': 0} for _ in range(2))
   for name, turns in _turns(bodies).items():
