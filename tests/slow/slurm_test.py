@@ -99,8 +99,8 @@ def num_replies(folder: Path) -> int:
   return sum(file.read_bytes().count(b'\n') for file in folder.glob('replies/*.jsonl'))
 
 
-def test_the_evaluation_runs_as_the_readme_prints_it(environment, project):
-  (command,) = re.findall(r'`([^`|]*sbatch launch/slurm/evaluate\.sbatch)`', (ROOT / 'README.md').read_text())
+def test_the_evaluation_runs_as_its_guide_prints_it(environment, project):
+  (command,) = re.findall(r'`([^`|]*sbatch launch/slurm/evaluate\.sbatch)`', (ROOT / 'docs/guides/scale.md').read_text())
   assert command.startswith('RUN=eval/D12 CHECKPOINT=runs/D12 ')
   job = evaluate(environment, project, command)
   wait(lambda: 'TresPerTask=cpu:16' in slurm(environment, 'scontrol', 'show', 'step', f'{job}.0'), 60)
