@@ -6,7 +6,6 @@ The server is tests/helpers/fake_openai.py in a process of its own on the same m
 """
 
 import contextlib
-import os
 import random
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import lines
+from growth import here, run
 from lines import Line
 
 from evals.replies.endpoints import Online, collect
@@ -26,13 +26,12 @@ NUM_REQUESTS, LATENCY, IN_FLIGHT = 2_000, 1.0, 100
 NUM_REPLIES = 125_000  # of a full evaluation: 5 k x (100 to 400) combinations x 3 texts x 5 replies, several students
 PROMPT_CHARACTERS, REPLY_CHARACTERS = 1_800, 1_600  # of a grading at k = 3
 RESUME = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
 from evals.replies.ledger import Ledger
-before, began, cpu = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter(), time.process_time()
+began, cpu = time.perf_counter(), time.process_time()
 found = Ledger(Path(sys.argv[1]))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(len(found), time.perf_counter() - began, time.process_time() - cpu, peak / 1024)
+print(len(found), time.perf_counter() - began, time.process_time() - cpu)
 """
 
 
@@ -94,12 +93,10 @@ def resuming() -> dict[str, float]:
   """Bytes on disk, seconds, CPU seconds and peak memory (MiB) of a process that reads a large ledger."""
   with tempfile.TemporaryDirectory() as name:
     folder = Path(name) / FOLDER
-    write_large(folder)
+    run(*here('write_ledger', name, NUM_REPLIES))  # not in this process, whose peak a child would begin with
     size = sum(path.stat().st_size for path in folder.iterdir())
-    command = [sys.executable, '-c', RESUME, str(folder)]
-    environment = os.environ | {'PYTHONPATH': str(ROOT)}
-    out = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
-    count, seconds, cpu, peak = map(float, out.split())
+    _, peak, out = run('-c', RESUME, str(folder))
+    count, seconds, cpu = map(float, out.split())
     assert count == NUM_REPLIES
   return {'bytes': size, 'seconds': seconds, 'cpu': cpu, 'peak': peak}
 

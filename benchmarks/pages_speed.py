@@ -5,8 +5,8 @@
 CPU seconds and peak memory of whole commands, each in a process of its own.
 """
 
-import sys
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def write_run(folder: str):
 
   def vote(request):
     points = [1] * len(request.context['criteria'])
-    if hash((request.slot.combination, request.slot.vote)) % 10 == 0:
+    if zlib.crc32(str(request.slot).encode()) % 10 == 0:
       points[0] = 0
     return points
 

@@ -25,7 +25,7 @@ from rich.table import Table
 ROOT = Path(__file__).parent.parent
 MODULES = (
   'train_speed', 'input_speed', 'decode_speed', 'refill_speed', 'first_answer', 'program', 'ledger_speed',
-  'minimix_speed', 'growth',
+  'pages_speed', 'minimix_speed', 'growth',
 )  # fmt: skip
 ONCE = {'growth'}  # CPU seconds and the slopes of curves: another round says the same
 

@@ -19,7 +19,8 @@ ENTAILMENT = (
   '**entailment (logical)**: An expression A entails B if the truth of A guarantees the truth of B and the falsity of '
   'B guarantees the falsity of A. For example, "The emperor was assassinated" entails "the emperor was dead."'
 )
-SHORT_GRADE = '{{odd}} {topic}{rubric_items} {topic}, {skills_str}: {student_answer} {num_sentences_str}'  # as a grading prompt
+# A grading prompt of somebody's own
+SHORT_GRADE = '{{odd}} {topic}{rubric_items} {topic}, {skills_str}: {student_answer} {num_sentences_str}'
 ONE = Combination('a', 'train', 1, ('accident (fallacy)',), 'Regatta, sailing')
 TWO = Combination('b', 'all', 2, ('entailment (logical)', 'accident (fallacy)'), 'Knots')
 ROUND1 = (

@@ -88,13 +88,12 @@ class BatchFiles:
     keys = {self._key(request): request for request in requests}
     waiting = {name for name in keys if self._tries.get(name, 0) > self._over.get(name, 0)}
     new = {name: request for name, request in keys.items() if name not in waiting and name not in self._refused}
+    cost = estimate([keys[name] for name in (*new, *waiting)]).cost(self.prices)
     if new and self.budget:
-      cost = estimate([keys[name] for name in (*new, *waiting)]).cost(self.prices)
       self.budget.check(cost or 0.0)
     for path, number, size in self._write_files(new, stage):
       print(f'{path}: {number:,} requests, {size / 1e6:,.1f} MB', file=sys.stderr)
     if total := len(waiting) + len(new):
-      cost = estimate([keys[name] for name in (*new, *waiting)]).cost(self.prices)
       print(
         f'{total:,} requests wait for their results ({money(cost)}): run {self._folder}/requests-*.jsonl as batches, '
         f'put the results into {self._folder} and give this command again',
