@@ -25,9 +25,9 @@ from rich.table import Table
 ROOT = Path(__file__).parent.parent
 MODULES = (
   'train_speed', 'input_speed', 'decode_speed', 'refill_speed', 'first_answer', 'program', 'ledger_speed',
-  'pages_speed', 'minimix_speed', 'growth',
+  'pages_speed', 'minimix_speed', 'growth', 'padding',
 )  # fmt: skip
-ONCE = {'growth'}  # CPU seconds and the slopes of curves: another round says the same
+ONCE = {'growth', 'padding'}  # CPU seconds, slopes of curves, counts: another round says the same
 
 
 def run(module: str) -> list[Line]:

@@ -77,7 +77,7 @@ def get_config() -> ConfigDict:
   c.data.path = config_dict.placeholder(str)  # a folder written by `python -m skillmix_jax.prepare`
   c.data.dialogs = 64  # dialogs in a step: C.2
   c.data.text_rows = 16  # rows of code and web text in a step: ours, the paper only says that it mixes them in
-  c.data.packing = False  # True: several short dialogs of a step share a row
+  c.data.packing = False  # True: dialogs of a step share rows, which prepare --row_length makes longer than a dialog
 
   c.made_by = ConfigDict()  # commands that are named where the default data.path or model.init_from is not there
   c.made_by.data = ''
@@ -112,7 +112,7 @@ def get_config() -> ConfigDict:
   c.model = ConfigDict()
   c.model.init_from = ''  # a workdir W or W@step, a Hugging Face folder or ORG/NAME; empty: random weights
   c.model.vocab_size = config_dict.placeholder(int)  # None: as the data says
-  c.model.max_positions = config_dict.placeholder(int)  # None: the row length of the data
+  c.model.max_positions = config_dict.placeholder(int)  # None: the --length of the data
   c.model.window = config_dict.placeholder(int)
   c.model.tie_embeddings = False
   c.model.dtype = 'bfloat16'  # of the computation; weights and moments are float32 (bf16 does not move at 2e-5)
