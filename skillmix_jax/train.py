@@ -82,6 +82,7 @@ def train(config: ConfigDict, folder: Path) -> int:
   Raises:
     InputError: the config, the data or the folder is wrong; raised before anything is compiled.
   """
+  memory.keep_freed()
   # What the user gave, checked before anything costs time.
   check_numbers(config)
   loss, optimizer = Loss(**config.loss), Optimizer(**config.optimizer)

@@ -1,6 +1,10 @@
 """The share of a GPU that JAX takes, and whose memory ran out."""
 
 import os
+import platform
+import resource
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -66,3 +70,41 @@ def test_what_a_cpu_says_when_memory_runs_out_is_understood():
 def test_host_and_device_are_told_apart(text, whose):
   said = memory.explain_exhausted(jax.errors.JaxRuntimeError(text))
   assert said is None if whose is None else said.startswith(f'out of {whose} memory; ')
+
+
+FAULTS = """
+import resource, sys, threading
+import numpy as np
+from skillmix_jax import memory
+
+def faults():
+  for _ in range(2):
+    np.ones(2**24, np.uint8)
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+  for _ in range(10):
+    np.ones(2**24, np.uint8)
+  counted.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+counted = []
+if sys.argv[1] == 'kept':
+  memory.keep_freed()
+thread = threading.Thread(target=faults)
+thread.start()
+thread.join()
+print(*counted)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='only glibc has mallopt')
+def test_a_thread_gets_the_pages_back_that_it_freed():
+  pages = 10 * 2**24 // resource.getpagesize()
+  environment = os.environ | {'JAX_PLATFORMS': 'cpu'}
+  run = lambda how: subprocess.run([sys.executable, '-c', FAULTS, how], env=environment, capture_output=True, check=True)
+  given_back, kept = (int(run(how).stdout) for how in ('given back', 'kept'))
+  assert given_back > pages / 2
+  assert kept < pages / 100
+
+
+@pytest.mark.parametrize(('platforms', 'expected'), [('cpu', True), ('cuda', False), ('cuda,cpu', False)])
+def test_memory_is_kept_where_the_cpu_was_asked_for(platforms, expected):
+  assert memory.cpu_only({'JAX_PLATFORMS': platforms}) is expected
