@@ -79,10 +79,10 @@ from skillmix_jax import memory
 
 def faults():
   for _ in range(2):
-    np.ones(2**24, np.uint8)
+    np.ones(40 * 2**20, np.uint8)
   before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
   for _ in range(10):
-    np.ones(2**24, np.uint8)
+    np.ones(40 * 2**20, np.uint8)
   counted.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 counted = []
@@ -97,10 +97,11 @@ print(*counted)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='only glibc has mallopt')
 def test_a_thread_gets_the_pages_back_that_it_freed():
-  pages = 10 * 2**24 // resource.getpagesize()
+  pages = 10 * 40 * 2**20 // resource.getpagesize()
   environment = os.environ | {'JAX_PLATFORMS': 'cpu'}
-  run = lambda how: subprocess.run([sys.executable, '-c', FAULTS, how], env=environment, capture_output=True, check=True)
-  given_back, kept = (int(run(how).stdout) for how in ('given back', 'kept'))
+  command = [sys.executable, '-c', FAULTS]
+  run = lambda how: subprocess.run([*command, how], env=environment, capture_output=True, check=True).stdout
+  given_back, kept = (int(run(how)) for how in ('given back', 'kept'))
   assert given_back > pages / 2
   assert kept < pages / 100
 
