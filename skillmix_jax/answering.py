@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from skillmix_jax import compile_cache, files
+from skillmix_jax import compile_cache, files, memory
 from skillmix_jax.batches import Prompt, decode_mesh, fitting_batch_size, free_bytes
 from skillmix_jax.data import chat, own_template, tokenizer
 from skillmix_jax.data.records import Data
@@ -64,6 +64,7 @@ class Model:
       raise InputError(f'dtype={dtype!r} is not one of {", ".join(DTYPES)}')
     if batch_size is not None and batch_size < 1:
       raise InputError(f'batch_size={batch_size} must be at least 1')
+    memory.keep_freed()
     self._source = open_source(checkpoint)
     self.fingerprint = fingerprint(self._source)
     self._encoder = tokenizer.load(self._source.tokenizer)

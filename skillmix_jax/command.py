@@ -62,36 +62,49 @@ def _stop(number, frame):
   sys.exit(PREEMPTED)
 
 
+_read: list[str] = []  # what `read_flags` left of the command line: the command's name, where it was called
+
+
+def read_flags(config_flag: str | None = None):
+  """Reads the command line; --help and every mistake in it end the command here, with 0 or with a line and code 2.
+
+  A command calls it above its imports where these take seconds, else `run` does. `config_flag` names a config flag
+  whose file and overrides are read too, since a wrong key raises only when something first looks at the value.
+  """
+  app.define_help_flags()
+  _read[:] = _parse(sys.argv, config_flag)
+
+
+def _parse(argv: Sequence[str], config_flag: str | None) -> list[str]:
+  if any(argument in ('--help', '-h', '--helpfull') for argument in argv):
+    print(_help(sys.modules['__main__']))
+    sys.exit(0)
+  mistake = None
+  try:
+    rest = flags.FLAGS(argv)
+    if config_flag is not None:
+      config = flags.FLAGS[config_flag].value
+      if config is None:
+        raise InputError(config_flags.missing(config_flag))
+      config.to_dict()  # a config that could not be loaded says so only when it is read
+  except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, ImportError, SyntaxError) as error:
+    mistake = error
+  if mistake is not None:
+    _fail((config_flag and config_flags.explain(argv, config_flag)) or _without_repr(mistake))
+  if len(rest) > 1:
+    _fail(f'unexpected argument {rest[1]!r}: every option starts with --, see --help')
+  return rest
+
+
 def run(main: Callable[[], int | None], config_flag: str | None = None):
   """Runs a command; `main` reads its flags from absl and returns an exit code (None: 0).
 
   `InputError` from `main`, every mistake on the command line and a full disk become one line on stderr and exit
-  code 2. Other exceptions are bugs and keep their traceback. `config_flag` names a config flag whose file
-  and overrides are read here, since a wrong key raises only when something first looks at the value.
+  code 2. Other exceptions are bugs and keep their traceback. `config_flag`: see `read_flags`.
   """
 
-  def parse(argv: Sequence[str]) -> list[str]:
-    if any(argument in ('--help', '-h', '--helpfull') for argument in argv):
-      print(_help(sys.modules['__main__']))
-      sys.exit(0)
-    mistake = None
-    try:
-      rest = flags.FLAGS(argv)
-      if config_flag is not None:
-        config = flags.FLAGS[config_flag].value
-        if config is None:
-          raise InputError(config_flags.missing(config_flag))
-        config.to_dict()  # a config that could not be loaded says so only when it is read
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, ImportError, SyntaxError) as error:
-      mistake = error
-    if mistake is not None:
-      _fail((config_flag and config_flags.explain(argv, config_flag)) or _without_repr(mistake))
-    if len(rest) > 1:
-      _fail(f'unexpected argument {rest[1]!r}: every option starts with --, see --help')
-    return rest
-
   def guarded(argv: Sequence[str]):
-    del argv  # parse() refused leftovers
+    del argv  # _parse refused leftovers
     sys.unraisablehook = _ignore_late_callbacks
     if not flags.FLAGS['verbosity'].present:
       logging.set_verbosity(logging.FATAL)  # libraries narrate every file, and log what they raise as well
@@ -109,4 +122,4 @@ def run(main: Callable[[], int | None], config_flag: str | None = None):
       said = str(error).split(' [tensorstore_spec')[0]
       _fail(f'{said}: free some space and run the same command again')
 
-  app.run(guarded, flags_parser=parse)
+  app.run(guarded, flags_parser=lambda argv: _read or _parse(argv, config_flag))

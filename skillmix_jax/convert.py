@@ -26,18 +26,35 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from absl import flags
 
-from skillmix_jax import command, memory, model_card, workdir
-from skillmix_jax.checkpoint import FOLDER, load_params, parse_reference, save_params
-from skillmix_jax.data import own_template, tokenizer, tokenizer_export
+from skillmix_jax import command
+from skillmix_jax.data import own_template
 from skillmix_jax.data.templates import TEMPLATES
+from skillmix_jax.models.config import DTYPES
+
+if __name__ == '__main__':  # the libraries below take seconds to load: --help and a wrong flag do not wait for them
+  flags.DEFINE_string('from_hf', None, 'Hub repository ORG/NAME, or a folder, to read')
+  flags.DEFINE_string('to_hf', None, 'folder to write for Hugging Face')
+  flags.DEFINE_string('checkpoint', None, 'workdir: written with --from_hf, read (W or W@step) with --to_hf')
+  flags.DEFINE_enum('dtype', 'bfloat16', DTYPES, 'type of the weights that --to_hf writes')
+  flags.DEFINE_bool('adapter', False, 'write the adapters alone, for the package peft')
+  flags.DEFINE_enum(
+    'template', None, [own_template.AUTO, *sorted(TEMPLATES)],
+    "chat template, if not that of the model or the run; auto: the tokenizer's own",
+  )  # fmt: skip
+  command.read_flags()
+
+import jax
+import jax.numpy as jnp
+
+from skillmix_jax import memory, model_card, workdir
+from skillmix_jax.checkpoint import FOLDER, load_params, parse_reference, save_params
+from skillmix_jax.data import tokenizer, tokenizer_export
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import make_mesh
 from skillmix_jax.models import adapters, decoder, hf, peft
-from skillmix_jax.models.config import DTYPES, Config
+from skillmix_jax.models.config import Config
 from skillmix_jax.pretrained import fetch, open_folder, open_workdir
 
 FLAGS = flags.FLAGS
@@ -175,13 +192,4 @@ def main():
 
 
 if __name__ == '__main__':
-  flags.DEFINE_string('from_hf', None, 'Hub repository ORG/NAME, or a folder, to read')
-  flags.DEFINE_string('to_hf', None, 'folder to write for Hugging Face')
-  flags.DEFINE_string('checkpoint', None, 'workdir: written with --from_hf, read (W or W@step) with --to_hf')
-  flags.DEFINE_enum('dtype', 'bfloat16', DTYPES, 'type of the weights that --to_hf writes')
-  flags.DEFINE_bool('adapter', False, 'write the adapters alone, for the package peft')
-  flags.DEFINE_enum(
-    'template', None, [own_template.AUTO, *sorted(TEMPLATES)],
-    "chat template, if not that of the model or the run; auto: the tokenizer's own",
-  )  # fmt: skip
   command.run(main)

@@ -70,9 +70,7 @@ class Writer:
     kept = [row for row in read_rows(path, say=True) if row['step'] <= resumed_step] if resumed_step else []
     files.write_text(path, ''.join(json.dumps(row) + '\n' for row in kept))
     self._file = path.open('a')
-    from tensorboardX import SummaryWriter  # here: it imports torch where that is installed, which takes 1.5 s
-
-    self._board = SummaryWriter(str(workdir), purge_step=resumed_step + 1 if resumed_step else 0)
+    self._board = _open_board(workdir, purge_step=resumed_step + 1 if resumed_step else 0)
     self._bar = terminal_bar('step', last_step, resumed_step)
 
   def write(self, row: dict):
@@ -100,6 +98,19 @@ class Writer:
       self._bar.stop()
     self._file.close()
     self._board.close()
+
+
+def _open_board(workdir: Path, purge_step: int):
+  """TensorBoard's writer. It would import torch where that is installed, to know its tensors, which takes 1.5 s."""
+  hidden = 'torch' not in sys.modules
+  if hidden:
+    sys.modules['torch'] = None  # type: ignore[assignment]  # an import of it fails, which tensorboardX expects
+  try:
+    from tensorboardX import SummaryWriter
+  finally:
+    if hidden:
+      del sys.modules['torch']
+  return SummaryWriter(str(workdir), purge_step=purge_step)
 
 
 class Report:

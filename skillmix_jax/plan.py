@@ -18,14 +18,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-if __name__ == '__main__':  # what does not fit is this command's answer: XLA calls it an error in the calculation
-  os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
-
-import jax
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from skillmix_jax import command
+
+if __name__ == '__main__':  # the libraries below take seconds to load: --help and a wrong flag do not wait for them
+  config_flags.DEFINE_config_file('config', None, 'the experiment, for example configs/llama13b.py')
+  flags.DEFINE_string('target', None, 'hardware to plan for, for example 4xH100, 1xH200, v5p-16, v5e-32')
+  flags.DEFINE_string('json', None, 'file to write the answer to, for programs')
+  command.read_flags('config')
+  os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'  # what does not fit is this command's answer, and XLA calls it an error
+
+import jax
+from ml_collections import ConfigDict
+
 from skillmix_jax.data.records import open_data
 from skillmix_jax.errors import InputError
 from skillmix_jax.experiment import check_numbers, check_packing, make_mixture, of_weights, rows_of_step
@@ -42,6 +49,8 @@ from skillmix_jax.planning.hardware import GIB, Target
 from skillmix_jax.planning.program import Reading, gradient_sums, read
 from skillmix_jax.pretrained import open_source
 from skillmix_jax.workdir import flatten
+
+FLAGS = flags.FLAGS
 
 GUESS_FRACTION = 0.90  # of it, where a change is named that was not compiled
 VOCABULARY, LENGTH = 32_000, 1024  # where there is no data yet: of both models, and the paper's rows
@@ -255,24 +264,20 @@ def show_program(program: Reading, fused: bool) -> list[str]:
 
 
 def main():
-  if not _TARGET.value:
+  if not FLAGS.target:
     raise InputError(f'--target is missing; known are {", ".join(hardware.known_targets())}')
-  target, config = hardware.parse_target(_TARGET.value), _CONFIG.value
-  if _JSON.value and not Path(_JSON.value).absolute().parent.is_dir():
-    raise InputError(f'--json={_JSON.value}: there is no such folder')
+  target, config = hardware.parse_target(FLAGS.target), FLAGS.config
+  if FLAGS.json and not Path(FLAGS.json).absolute().parent.is_dir():
+    raise InputError(f'--json={FLAGS.json}: there is no such folder')
   jax.config.update('jax_platforms', 'cpu')  # whatever is here: it is not what is planned for
   jax.config.update('jax_enable_compilation_cache', False)  # programs for absent devices cannot be read back
   plan = make_plan(config, target)
   if not plan.fits:
     plan.change = find_change(config, target, plan)
   print(show(plan, config_flags.get_config_filename(flags.FLAGS['config']), target))
-  if _JSON.value:
-    Path(_JSON.value).write_text(json.dumps(dataclasses.asdict(plan), indent=1) + '\n')
+  if FLAGS.json:
+    Path(FLAGS.json).write_text(json.dumps(dataclasses.asdict(plan), indent=1) + '\n')
 
-
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'the experiment, for example configs/llama13b.py')
-_TARGET = flags.DEFINE_string('target', None, 'hardware to plan for, for example 4xH100, 1xH200, v5p-16, v5e-32')
-_JSON = flags.DEFINE_string('json', None, 'file to write the answer to, for programs')
 
 if __name__ == '__main__':
-  command.run(main, config_flag='config')
+  command.run(main)

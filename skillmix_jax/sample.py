@@ -21,13 +21,27 @@ from typing import Any
 from absl import flags
 
 from skillmix_jax import command
+from skillmix_jax.models.config import DTYPES
+
+if __name__ == '__main__':  # the libraries below take seconds to load: --help and a wrong flag do not wait for them
+  flags.DEFINE_string('checkpoint', None, 'W, W@step or a Hugging Face folder')
+  flags.DEFINE_string('prompts', None, 'JSONL file of dialogs that end with a user message')
+  flags.DEFINE_string('answers', None, 'JSONL file to append the answers to')
+  flags.DEFINE_float('temperature', 0.7, '0 takes the likeliest token')
+  flags.DEFINE_float('top_p', 1.0, 'draw from the likeliest tokens that have this probability together')
+  flags.DEFINE_integer('max_new_tokens', 512, 'longest answer, in tokens')
+  flags.DEFINE_integer('seed', 0, 'seed of the draws')
+  flags.DEFINE_string('template', None, "chat template, instead of the checkpoint's; auto: the tokenizer's own")
+  flags.DEFINE_enum('dtype', 'bfloat16', DTYPES, 'type to compute in')
+  flags.DEFINE_integer('batch_size', None, 'prompts at a time; default: as the memory allows, kept on a restart')
+  command.read_flags()
+
 from skillmix_jax.answering import Model
 from skillmix_jax.answers import Answers
 from skillmix_jax.decode import check_numbers
 from skillmix_jax.errors import InputError
 from skillmix_jax.lock import hold_together
 from skillmix_jax.mesh import explain_lost_process
-from skillmix_jax.models.config import DTYPES
 from skillmix_jax.progress import Bar
 from skillmix_jax.prompts import read_dialogs
 
@@ -72,19 +86,6 @@ def _append(model: Model, dialogs: Sequence[dict], done: Answers, numbers: dict[
         bar.close()
 
 
-def _define_flags():
-  flags.DEFINE_string('checkpoint', None, 'W, W@step or a Hugging Face folder')
-  flags.DEFINE_string('prompts', None, 'JSONL file of dialogs that end with a user message')
-  flags.DEFINE_string('answers', None, 'JSONL file to append the answers to')
-  flags.DEFINE_float('temperature', 0.7, '0 takes the likeliest token')
-  flags.DEFINE_float('top_p', 1.0, 'draw from the likeliest tokens that have this probability together')
-  flags.DEFINE_integer('max_new_tokens', 512, 'longest answer, in tokens')
-  flags.DEFINE_integer('seed', 0, 'seed of the draws')
-  flags.DEFINE_string('template', None, "chat template, instead of the checkpoint's; auto: the tokenizer's own")
-  flags.DEFINE_enum('dtype', 'bfloat16', DTYPES, 'type to compute in')
-  flags.DEFINE_integer('batch_size', None, 'prompts at a time; default: as the memory allows, kept on a restart')
-
-
 def main():
   for name in ('checkpoint', 'prompts', 'answers'):
     if not FLAGS[name].value:
@@ -98,5 +99,4 @@ def main():
 
 
 if __name__ == '__main__':
-  _define_flags()
   command.run(main)

@@ -20,18 +20,24 @@ import sys
 from functools import partial
 from pathlib import Path
 
-if __name__ == '__main__':  # the libraries below take seconds to load
-  from skillmix_jax.stopping import before_training
+from absl import flags
+from ml_collections import config_flags
 
+from skillmix_jax import command
+from skillmix_jax.stopping import CtrlC, before_training
+
+if __name__ == '__main__':  # the libraries below take seconds to load: --help and a wrong flag do not wait for them
   before_training()
+  config_flags.DEFINE_config_file('config', None, 'the experiment, for example configs/llama13b.py:D12')
+  flags.DEFINE_string('workdir', None, 'folder of the run; default runs/<config>, with its argument')
+  command.read_flags('config')
 
 import jax
 import numpy as np
-from absl import flags
 from jax.experimental import multihost_utils
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
-from skillmix_jax import command, memory, workdir
+from skillmix_jax import memory, workdir
 from skillmix_jax.answering import TrainingSamples
 from skillmix_jax.checkpoint import Checkpoints, steps_in
 from skillmix_jax.data import mixture as mixtures
@@ -57,7 +63,6 @@ from skillmix_jax.models.config import Config
 from skillmix_jax.optimizer import Optimizer
 from skillmix_jax.pretrained import open_base, open_source
 from skillmix_jax.step import State, train_step
-from skillmix_jax.stopping import CtrlC
 
 
 def start_state(config: ConfigDict, cfg: Config, like: State, checkpoints: Checkpoints, mesh, make_opt, base):
@@ -80,6 +85,7 @@ def train(config: ConfigDict, folder: Path) -> int:
   Raises:
     InputError: the config, the data or the folder is wrong; raised before anything is compiled.
   """
+  memory.keep_freed()
   # What the user gave, checked before anything costs time.
   check_numbers(config)
   loss, optimizer = Loss(**config.loss), Optimizer(**config.optimizer)
@@ -216,17 +222,10 @@ def say_start(cfg: Config, mesh, mixture, data: Data, start: int, steps: int):
   )  # fmt: skip
 
 
-def _define_flags():
-  """Defines the flags, only where this is the command: others import this module and have flags of these names."""
-  config_flags.DEFINE_config_file('config', None, 'the experiment, for example configs/llama13b.py:D12')
-  flags.DEFINE_string('workdir', None, 'folder of the run; default runs/<config>, with its argument')
-
-
 def main() -> int:
   folder = flags.FLAGS.workdir or default_workdir(config_flags.get_config_filename(flags.FLAGS['config']))
   return train(flags.FLAGS.config, Path(folder))
 
 
 if __name__ == '__main__':
-  _define_flags()
-  command.run(main, config_flag='config')
+  command.run(main)

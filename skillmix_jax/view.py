@@ -16,13 +16,25 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 from absl import flags
+
+from skillmix_jax import command
+
+if __name__ == '__main__':  # the libraries below take seconds to load: --help and a wrong flag do not wait for them
+  flags.DEFINE_string('data', None, 'folder that prepare wrote')
+  flags.DEFINE_integer('rows', 3, 'how many dialog rows and how many text rows to show', lower_bound=0)
+  flags.DEFINE_string('id', None, 'show the dialog of this id in place of the first rows')
+  flags.DEFINE_integer('seed', 0, 'seed of the order of the rows')
+  flags.DEFINE_boolean('packing', False, 'the batch that training with data.packing=True sees: dialogs share rows')
+  flags.DEFINE_string('html', None, 'page to write, with the whole batch as a map and whole rows')
+  command.read_flags()
+
 from rich import box
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from skillmix_jax import batch_page, command, data_summary
+from skillmix_jax import batch_page, data_summary
 from skillmix_jax.data import checks, records, tokenizer
 from skillmix_jax.data.mixture import Batch, Mixture, single
 from skillmix_jax.data.templates import TEMPLATES
@@ -164,10 +176,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-  flags.DEFINE_string('data', None, 'folder that prepare wrote')
-  flags.DEFINE_integer('rows', 3, 'how many dialog rows and how many text rows to show', lower_bound=0)
-  flags.DEFINE_string('id', None, 'show the dialog of this id in place of the first rows')
-  flags.DEFINE_integer('seed', 0, 'seed of the order of the rows')
-  flags.DEFINE_boolean('packing', False, 'the batch that training with data.packing=True sees: dialogs share rows')
-  flags.DEFINE_string('html', None, 'page to write, with the whole batch as a map and whole rows')
   command.run(main)

@@ -1,6 +1,10 @@
 """The share of a GPU that JAX takes, and whose memory ran out."""
 
 import os
+import platform
+import resource
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -66,3 +70,42 @@ def test_what_a_cpu_says_when_memory_runs_out_is_understood():
 def test_host_and_device_are_told_apart(text, whose):
   said = memory.explain_exhausted(jax.errors.JaxRuntimeError(text))
   assert said is None if whose is None else said.startswith(f'out of {whose} memory; ')
+
+
+FAULTS = """
+import resource, sys, threading
+from skillmix_jax import memory
+
+SIZE = 40 * 2**20
+def faults():
+  for _ in range(2):
+    b'x' * SIZE
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+  for _ in range(10):
+    b'x' * SIZE
+  counted.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+counted = []
+if sys.argv[1] == 'kept':
+  memory.keep_freed()
+thread = threading.Thread(target=faults)
+thread.start()
+thread.join()
+print(*counted)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='only glibc has mallopt')
+def test_a_thread_gets_the_pages_back_that_it_freed():
+  pages = 10 * 40 * 2**20 // resource.getpagesize()
+  environment = os.environ | {'JAX_PLATFORMS': 'cpu'}
+  command = [sys.executable, '-c', FAULTS]
+  run = lambda how: subprocess.run([*command, how], env=environment, capture_output=True, check=True).stdout
+  given_back, kept = (int(run(how)) for how in ('given back', 'kept'))
+  assert given_back > pages / 2
+  assert kept < pages / 100
+
+
+@pytest.mark.parametrize(('platforms', 'expected'), [('cpu', True), ('cuda', False), ('cuda,cpu', False)])
+def test_memory_is_kept_where_the_cpu_was_asked_for(platforms, expected):
+  assert memory.cpu_only({'JAX_PLATFORMS': platforms}) is expected
