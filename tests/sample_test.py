@@ -105,7 +105,7 @@ def test_a_cut_answers_file_is_completed_with_the_same_answers(taught, tmp_path,
   assert read(path) == {row['id']: row for row in map(json.loads, lines)}
   assert path.read_bytes().startswith(b''.join(lines[:11]))
   said = capsys.readouterr().err
-  assert '11 of 32 are answered' in said and '21 of 21 answers' in said and 'tokens/s' in said
+  assert '11 of 32 are answered' in said and '\n21 answers, ' in said and 'tokens/s' in said
   sample(model(), taught / 'prompts.jsonl', path, **options)
   assert path.read_bytes().count(b'\n') == 32
 
@@ -242,6 +242,12 @@ def test_a_fingerprint_tells_weights_apart_and_survives_a_copy(taught, tmp_path)
   assert re.fullmatch('[0-9a-f]{16}', late) and len({late, early, export}) == 3
   assert of(tmp_path / 'copy') == of(f'{taught / "run"}@260') == late
   assert of(tmp_path / 'export2') == export
+
+
+def test_a_file_of_prompts_is_no_file_of_answers(taught, tmp_path):
+  prompts = Path(shutil.copy(taught / 'prompts.jsonl', tmp_path / 'p.jsonl'))
+  with pytest.raises(InputError, match=r'p\.jsonl:1: not an answer of this command'):
+    sample(Model(str(taught / 'run'), dtype='float32'), prompts, prompts, **GREEDY)
 
 
 def test_answers_of_something_else_are_not_overwritten(taught, tmp_path):
