@@ -51,8 +51,9 @@ def show(audit: Audit, console: Console):
 def show_corrections(found: Corrections, console: Console):
   """Prints the grader's marks and the corrected ones."""
   title = 'Ratio of Full Marks of single texts: as graded, and as people would give it'
-  table = Table(title=title, title_justify='left', box=box.SIMPLE_HEAD)
-  for name in ('', 'marked', 'as graded', 'Rogan-Gladen', 'prediction-\npowered'):
+  table = Table(title=title, title_justify='left', box=box.SIMPLE_HEAD, pad_edge=False)
+  table.add_column('', overflow='fold')  # where there is little room, the name is broken and no number is cut
+  for name in ('marked', 'as graded', 'Rogan-Gladen', 'prediction-\npowered'):
     table.add_column(name, justify='right' if name == 'marked' else 'left', no_wrap=True)
   for one in found.ratios:
     name = f'{one.setting} k={one.k}' if one.k else 'the whole run'
@@ -63,7 +64,7 @@ def show_corrections(found: Corrections, console: Console):
     rates = f'{with_interval(found.sensitivity)}, specificity {with_interval(found.specificity)}'
     console.print(Text(f'the grader: sensitivity {rates}'))
   else:
-    console.print(f'no Rogan-Gladen: {found.reason}')
+    console.print(f'no Rogan-Gladen number for cells: {found.reason}')
   if short := [one for one in found.ratios if one.reason]:
     console.print(f'{len(short)} without a prediction-powered number: too few texts marked ({short[0].reason})')
 

@@ -15,7 +15,7 @@ others), the paper's lines beside ours.
 
 import collections
 import dataclasses
-import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,23 @@ from evals.questions import paper_tables
 from evals.replies import waves
 from evals.replies.run import Run, open_run
 from evals.replies.waves import Grader
-from evals.results import agreeing, comparable, contrasts, graded, grader_table, improving, terminal, training_data
+from evals.results import (
+  agreeing,
+  comparable,
+  contrasts,
+  graded,
+  grader_table,
+  improving,
+  people,
+  terminal,
+  training_data,
+)
 from evals.results.contrasts import Contrast
 from evals.results.graded import GRADES, GradedText
 from evals.results.people import Audit
 from evals.results.summary import RunMetrics, summarize
 from evals.results.training_data import TrainingData
+from evals.results.written import share
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 from skillmix_jax.files import output_file, write_output, write_pieces
@@ -124,6 +135,30 @@ def find_contrasts(reports: Sequence[Report], data: TrainingData | None) -> tupl
   return agreeing.decide(found, runs, refusal) if found else [], refusals
 
 
+def audits(by_run: Sequence[Sequence[Report]]) -> list[Audit]:
+  """Returns what people said about these runs; not what they said about other marks than a run has now.
+
+  Raises:
+    InputError: a file of theirs is damaged.
+  """
+  found = []
+  for first, *_ in by_run:
+    path = first.run.path / 'audit.json'
+    full = [text.marks.full_marks for text in first.texts if text.marks]
+    audit = people.read_audit(path)
+    then = audit.corrections.ratios[0] if audit and audit.corrections else None
+    now = sum(full) / len(full) if full else None
+    if then and (then.texts, then.graded.mean) != (len(full), now):
+      print(
+        f'{path} is of other marks ({then.texts} texts, {share(then.graded.mean)} full) than there are now '
+        f'({len(full)}, {share(now)}), and is left out: draw another sheet with evals.audit',
+        file=sys.stderr,
+      )  # fmt: skip
+    elif audit:
+      found.append(audit)
+  return found
+
+
 def to_view(report: Report, found: Sequence[Contrast]) -> RunView:
   """Returns the results as the page needs them."""
   model, row = paper_tables.parse_row(report.run.settings.paper_row)
@@ -190,9 +225,8 @@ def main():
   if out is not None:
     from evals import page
 
-    files_of_people = (of_run[0].run.path / 'audit.json' for of_run in by_run)
-    audits = [Audit.from_json(json.loads(file.read_text())) for file in files_of_people if file.is_file()]
-    write_pieces(out, page.pieces(views, paper_tables.results(), title='SKILL-MIX', audits=audits, refusals=refusals))
+    paper = paper_tables.results()
+    write_pieces(out, page.pieces(views, paper, title='SKILL-MIX', audits=audits(by_run), refusals=refusals))
     print(f'{out}: {out.stat().st_size / 1e6:.1f} MB')
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -72,6 +73,20 @@ class Audit:
     pairs = [MarkerPair(pair['a'], pair['b'], _agreements(pair['criteria'])) for pair in row['pairs']]
     known = row.get('corrections')
     return cls(**dict(row) | {'pairs': pairs, 'corrections': Corrections.from_json(known) if known else None})
+
+
+def read_audit(path: Path) -> Audit | None:
+  """Reads RUN/audit.json; None where nobody audited.
+
+  Raises:
+    InputError: it is not what `to_json` wrote.
+  """
+  if not path.is_file():
+    return None
+  try:
+    return Audit.from_json(json.loads(path.read_text(encoding='utf-8')))
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise InputError(f'{path} is damaged ({error}): delete it, or run evals.audit --sheets again') from None
 
 
 def _agreements(row: Mapping[str, Any]) -> dict[str, Kappa]:

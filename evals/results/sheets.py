@@ -136,10 +136,9 @@ def _check_columns(path: Path, columns: Sequence[str]):
 
 
 def _read_row(where: str, row: dict[str, str], grades: Grades) -> tuple[Key, Marked]:
-  name = row['id'].strip().removeprefix("'")
-  combination, _, generation = name.rpartition('/')
-  key = combination, int(generation) if generation.isdecimal() else -1
-  if key not in grades:
+  name = row.get('id', '').strip().removeprefix("'")
+  key = next((key for key in grades if name == f'{key[0]}/{key[1]}'), None)
+  if key is None:
     raise InputError(f'{where}: the run has no marked text {name!r}')
   k = grades[key].k
   points: Marked = {name: [_point(where, name, row.get(name, ''))] for name in OTHERS}
