@@ -143,7 +143,7 @@ def to_peft(reference: str, out: Path, template: str | None):
   mesh = widest_mesh(cfg)
   with jax.set_mesh(mesh), written_beside('to_hf', out) as part:
     tokenizer_export.export(encoder, template, part, cfg.max_positions)
-    (part / 'README.md').write_text(model_card.render(folder, step, 'float32', template), encoding='utf-8')
+    (part / 'README.md').write_text(model_card.render(folder, step, 'float32', template, 'peft'), encoding='utf-8')
     trained: Any = adapters.abstract(cfg)[0]
     peft.save(part, load_params(folder, step, trained, mesh), cfg, base)
   print(f'adapters of step {step} of {folder} in {out}; template {template}')

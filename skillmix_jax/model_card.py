@@ -25,8 +25,8 @@ def ancestors(init_from: str) -> list[str]:
   return found
 
 
-def render(folder: Path, step: int, dtype: str, template: str) -> str:
-  """Writes the card of the checkpoint of one step of the run in `folder`."""
+def render(folder: Path, step: int, dtype: str, template: str, library: str = 'transformers') -> str:
+  """Writes the card of the checkpoint of one step of the run in `folder`; `library` opens what is exported."""
   config = workdir.read_config(folder)
   bases = ancestors(config['model']['init_from'])
   starts = workdir.read_starts(folder)
@@ -35,7 +35,7 @@ def render(folder: Path, step: int, dtype: str, template: str) -> str:
   recipe = workdir.flatten({name: config[name] for name in RECIPE if name in config})
   marks = ', '.join(' '.join(f'U+{ord(c):04X}' for c in mark) for mark in (BREAK, CUT))
   lines = [
-    '---', 'library_name: transformers', 'pipeline_tag: text-generation', '---', '',
+    '---', f'library_name: {library}', 'pipeline_tag: text-generation', '---', '',
     f'# {folder.name}, step {step}', '',
     f'Written by skillmix_jax in {dtype}. Started from: {", then ".join(bases[::-1]) or "random weights"}.', '',
     f'- data fingerprint: {config["data_identity"]["fingerprint"] or "none, the weights were not trained here"}',

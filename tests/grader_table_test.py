@@ -83,8 +83,8 @@ def test_no_name_acts_on_the_terminal(two, tmp_path, capsys):
   (first,) = report.report_graders(path, None)
   by_two = report.report_graders(two, None)[0].metrics.graders
   by_sly = dataclasses.replace(by_two, cells=tuple(dataclasses.replace(cell, grader=sly) for cell in by_two.cells))
-  (one, other) = report.report_graders(two, None)
-  (contrast, *_), _ = report.find_contrasts([one, dataclasses.replace(one, name='b', folder='b')], None)
+  by_first = report.report_graders(two, None)[0]
+  (contrast, *_), _ = report.find_contrasts([by_first, dataclasses.replace(by_first, name='b', folder='b')], None)
   capsys.readouterr()
   terminal.print_run('run', first.metrics, '')
   terminal.print_graders('run', by_sly)

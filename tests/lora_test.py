@@ -243,6 +243,7 @@ def test_adapters_alone_are_exported_with_pefts_names(taught, tmp_path, small_hf
   assert config['base_model_name_or_path'] == str(small_hf)  # that the base was converted from
   assert (config['r'], config['lora_alpha'], config['peft_type']) == (4, 12.0, 'LORA')
   assert set(config['target_modules']) == {f'{name}_proj' for name in ('q', 'k', 'v', 'o', 'gate', 'up', 'down')}
+  assert (tmp_path / 'out' / 'README.md').read_text().startswith('---\nlibrary_name: peft\n')
   tensors = tensor_files._read_header(tmp_path / 'out' / 'adapter_model.safetensors')
   assert len(tensors) == 2 * 2 * len(ALL)
   ours = saved_arrays(taught / 'run', 6)["['params']['blocks']['down_b']"]
