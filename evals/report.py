@@ -98,7 +98,7 @@ def report_graders(path: Path, data: TrainingData | None, name: str = '') -> lis
     called = graded.under(name, grader, len(known) > 1) if grader else name
     reports.append(Report(called, name, run, grader, texts, metrics))
   if len(known) > 1:
-    table = grader_table.compare(run, [(one.grader, one.texts) for one in reports if one.grader])
+    table = grader_table.compare(run, [(report.grader, report.texts) for report in reports if report.grader])
     reports[0] = dataclasses.replace(reports[0], metrics=dataclasses.replace(reports[0].metrics, graders=table))
   write_json(path / 'metrics.json', reports[0].metrics.to_json())
   return reports
@@ -129,10 +129,14 @@ def raw_replies(report: Report) -> Callable[[str, int], Exchange]:
 
 def find_contrasts(reports: Sequence[Report], data: TrainingData | None) -> tuple[list[Contrast], list[str]]:
   """(every run minus each before it that is comparable with it, in full marks; why the others are not)."""
-  runs = [graded.as_compared(one.run, one.grader, one.texts, one.name, one.folder) for one in reports if one.grader]
-  found, refusals = contrasts.between(runs, 'ratio_of_full_marks')
+  runs = [
+    graded.as_compared(report.run, report.grader, report.texts, report.name, report.folder)
+    for report in reports
+    if report.grader
+  ]
+  differences, refusals = contrasts.between(runs, 'ratio_of_full_marks')
   refusal = contrasts.refusal(runs, data.families if data else ())
-  return agreeing.decide(found, runs, refusal) if found else [], refusals
+  return agreeing.decide(differences, runs, refusal) if differences else [], refusals
 
 
 def audits(by_run: Sequence[Sequence[Report]]) -> list[Audit]:
@@ -141,7 +145,7 @@ def audits(by_run: Sequence[Sequence[Report]]) -> list[Audit]:
   Raises:
     InputError: a file of theirs is damaged.
   """
-  found = []
+  shown = []
   for first, *_ in by_run:
     path = first.run.path / 'audit.json'
     full = [text.marks.full_marks for text in first.texts if text.marks]
@@ -155,17 +159,17 @@ def audits(by_run: Sequence[Sequence[Report]]) -> list[Audit]:
         file=sys.stderr,
       )  # fmt: skip
     elif audit:
-      found.append(audit)
-  return found
+      shown.append(audit)
+  return shown
 
 
-def to_view(report: Report, found: Sequence[Contrast]) -> RunView:
+def to_view(report: Report, differences: Sequence[Contrast]) -> RunView:
   """Returns the results as the page needs them."""
   model, row = paper_tables.parse_row(report.run.settings.paper_row)
   return RunView(
     name=report.name, metrics=report.metrics, texts=report.texts, raw=raw_replies(report), row=row, model=model,
     family=graders.family(report.grader.model) if report.grader else None,
-    contrasts=[contrast for contrast in found if contrast.a == report.name],
+    contrasts=[contrast for contrast in differences if contrast.a == report.name],
   )  # fmt: skip
 
 
@@ -191,7 +195,7 @@ def draw_figure(views: Sequence[RunView]) -> str:
   if not settings:
     raise InputError('--figure: no combination of these runs has its marks yet: run evals.grade first')
   series = figure.series(views, paper_tables.printed(), settings[0])
-  by_whom = visible(' and '.join(dict.fromkeys(one.grader for one in views)))
+  by_whom = visible(' and '.join(dict.fromkeys(run.grader for run in views)))
   heading = f'{view.setting_name(settings[0]).capitalize()}\nours graded by {by_whom}, 95 % intervals'
   return figure.draw_alone(series, heading)
 
@@ -210,15 +214,16 @@ def main():
   for first, *_ in by_run:
     if first.metrics.graders:
       terminal.print_graders(first.folder, first.metrics.graders)
-  found, refusals = find_contrasts(reports, data)
-  decided = [one for one in found if one.verdict != 'undecided']
+  differences, refusals = find_contrasts(reports, data)
+  decided = [difference for difference in differences if difference.verdict != 'undecided']
   terminal.print_contrasts(decided)
   terminal.print_refusals(refusals)
-  if len(decided) < len(found):
-    print(f'{len(found) - len(decided)} of {len(found)} differences are undecided: evals.compare corrects for fewer')
-  if found:
+  if len(decided) < len(differences):
+    undecided = f'{len(differences) - len(decided)} of {len(differences)}'
+    print(f'{undecided} differences are undecided: evals.compare corrects for fewer')
+  if differences:
     print(f'\n{contrasts.SCOPE}')
-  views = [to_view(report, found) for report in reports] if picture or out else []
+  views = [to_view(report, differences) for report in reports] if picture or out else []
   if picture is not None:
     write_output('figure', picture, draw_figure(views))
     print(f'{picture}: figure 2')

@@ -14,15 +14,15 @@ RECIPE = ('seed', 'steps', 'accumulation', 'deterministic', 'data', 'loss', 'opt
 
 def ancestors(init_from: str) -> list[str]:
   """Lists what a run started from, what that started from, and so on, as far as the folders exist."""
-  found: list[str] = []
-  while init_from and init_from not in found:
-    found.append(init_from)
+  chain: list[str] = []
+  while init_from and init_from not in chain:
+    chain.append(init_from)
     try:
       folder, _ = parse_reference(init_from)
       init_from = workdir.read_config(folder)['model']['init_from']
     except InputError:
       break
-  return found
+  return chain
 
 
 def render(folder: Path, step: int, dtype: str, template: str, library: str = 'transformers') -> str:

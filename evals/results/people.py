@@ -98,20 +98,20 @@ def _agreements(row: Mapping[str, Any]) -> dict[str, Kappa]:
 def compare(a: Mapping[Key, Marked], b: Mapping[Key, Marked], seed: int) -> dict[str, Kappa]:
   """Computes the agreement on what both marked, for each criterion."""
   shared = sorted(a.keys() & b.keys())
-  found = {}
+  agreements = {}
   for criterion in CRITERIA:
     texts = []
     for key in shared:
       pairs = [(x, y) for x, y in zip(a[key][criterion], b[key][criterion]) if x is not None and y is not None]
       texts += [pairs] if pairs else []
     points = list(itertools.chain(*texts))
-    found[criterion] = Kappa(0)
+    agreements[criterion] = Kappa(0)
     if points:
       kappa = _finite(statistics.cohen_kappa(*zip(*points)))
       equal = sum(x == y for x, y in points) / len(points)
       interval = _interval(texts, seed) if kappa is not None else None
-      found[criterion] = Kappa(len(points), equal, kappa, interval)
-  return found
+      agreements[criterion] = Kappa(len(points), equal, kappa, interval)
+  return agreements
 
 
 def _finite(value: float | None) -> float | None:

@@ -54,8 +54,8 @@ def print_cells(cells: Iterable[Cell], model: str | None, row: str | None):
         shown = [share(printed.value) + '†' * bool(printed.misprint) if printed else '-' for printed in theirs]
         _say(_line('    the paper (gpt-4)', shown))
     if block[0].num_generations > 1:
-      one = [with_interval(cell.mean_of_one.get('ratio_of_full_marks')) for cell in block]
-      _say(_line('  full marks, one text', one))
+      single = [with_interval(cell.mean_of_one.get('ratio_of_full_marks')) for cell in block]
+      _say(_line('  full marks, one text', single))
     for cell in block:
       if cell.refused:
         _say(f'  k={cell.k} refused: {cell.refused}')
@@ -95,9 +95,9 @@ def print_run(name: str, metrics: RunMetrics, paper_row: str):
 
 def print_novelty(cells: Iterable[Cell]):
   """Prints which cells are beyond the line of appendix E.2."""
-  found = [(cell.setting, cell.best.get('ratio_of_full_marks')) for cell in cells if cell.k == NOVELTY_K]
+  estimates = [(cell.setting, cell.best.get('ratio_of_full_marks')) for cell in cells if cell.k == NOVELTY_K]
   said = []
-  for setting, estimate in found:
+  for setting, estimate in estimates:
     if estimate is not None:
       low, high = estimate.ci95
       where = 'beyond it' if low > NOVELTY_LINE else 'below it' if high < NOVELTY_LINE else 'undecided'
@@ -110,7 +110,7 @@ def print_graders(name: str, table: GraderTable):
   """Prints the graders of a run beside each other, cell by cell."""
   _say(f'\nthe graders of {name}: full marks, and what {table.num_votes} votes of a text are worth, how long, how dear')
   width = max(len(cell.grader) for cell in table.cells) + 2
-  together = {(one.setting, one.k): one for one in table.together}
+  together = {(of_all.setting, of_all.k): of_all for of_all in table.together}
   for place, group in itertools.groupby(table.cells, key=lambda cell: (cell.setting, cell.k)):
     heads = ('texts', 'full', 'agree', 'worth', 'others', 'readable', 's/vote', '$/vote')
     _say(f'\n{f"{place[0]} k={place[1]}":<{width + 2}}' + ''.join(f'{head:>9}' for head in heads))
@@ -129,12 +129,13 @@ def print_graders(name: str, table: GraderTable):
   )
 
 
-def print_improving(found: Improving):
+def print_improving(improving: Improving):
   """Prints first answers against improved ones: full marks, then each criterion."""
   _say(
-    f'\nfirst answers against improved ones on the same combinations, {found.missing} votes on first answers missing'
+    '\nfirst answers against improved ones on the same combinations, '
+    f'{improving.missing} votes on first answers missing'
   )
-  gains = [gain for gain in found.gains if gain.metric == 'ratio_of_full_marks']
+  gains = [gain for gain in improving.gains if gain.metric == 'ratio_of_full_marks']
   for setting, group in itertools.groupby(gains, key=lambda gain: gain.setting):
     block = list(group)
     _say()
@@ -146,7 +147,7 @@ def print_improving(found: Improving):
     _say(_line('  verdict', [gain.verdict for gain in block]))
     for criterion in CRITERIA:
       by_k = {
-        change.k: change for change in found.changes if (change.setting, change.criterion) == (setting, criterion)
+        change.k: change for change in improving.changes if (change.setting, change.criterion) == (setting, criterion)
       }
       its = [by_k[gain.k] for gain in block]
       _say(_line(f'  points for {criterion}', [f'+{change.gained} -{change.lost} of {change.n}' for change in its]))
@@ -167,9 +168,9 @@ def print_refusals(refusals: Sequence[str]):
     _say(f'and {len(refusals) - LISTED} more pairs')
 
 
-def print_contrasts(found: Iterable[Contrast]):
+def print_contrasts(differences: Iterable[Contrast]):
   """Prints a line for each; differences of Ratio of Full Marks or what `metric` says."""
-  grouped = itertools.groupby(found, key=lambda contrast: (contrast.metric, contrast.grader))
+  grouped = itertools.groupby(differences, key=lambda contrast: (contrast.metric, contrast.grader))
   for (metric, grader), group in grouped:
     lines = list(group)
     _say(f'\ndifferences in {METRICS[metric].title}, graded by {grader}, on shared combinations')
@@ -186,18 +187,18 @@ def print_contrasts(found: Iterable[Contrast]):
       )
 
 
-def print_over_seeds(found: Sequence[OverSeeds], by_seed: Sequence[Sequence[Contrast]]):
+def print_over_seeds(results: Sequence[OverSeeds], by_seed: Sequence[Sequence[Contrast]]):
   """One line for each cell, after one that names the two models of each seed."""
-  pairs = dict.fromkeys(f'{one.a} - {one.b}' for of_seed in by_seed for one in of_seed)
-  _say(f'\ndifferences in {METRICS[found[0].metric].title} over {len(by_seed)} training seeds: {", ".join(pairs)}')
-  for line in found:
+  pairs = dict.fromkeys(f'{contrast.a} - {contrast.b}' for of_seed in by_seed for contrast in of_seed)
+  _say(f'\ndifferences in {METRICS[results[0].metric].title} over {len(by_seed)} training seeds: {", ".join(pairs)}')
+  for line in results:
     low, high = line.ci95
     flips = 'too many seeds' if line.p_flips is None else f'p={line.p_flips:.2g}'
     verdict = f'{line.verdict}: {line.reason}' if line.reason else f'{line.verdict} by {line.test}'
     if line.needed:
-      verdict += f', which need {line.needed} seeds to decide {len(found)} {"cell" if len(found) == 1 else "cells"}'
+      verdict += f', which need {line.needed} seeds to decide {len(results)} {"cell" if len(results) == 1 else "cells"}'
     _say(
       f'{line.setting:9} k={line.k}  {line.mean:+.2f} [{low:+.2f}, {high:+.2f}]  each '
-      f'{" ".join(f"{one:+.2f}" for one in line.differences)}  {FLIPS} {flips}, {STUDENT} p={line.p_student:.2g}, '
-      f'Holm {line.p_holm:.2g}: {verdict}'
+      f'{" ".join(f"{difference:+.2f}" for difference in line.differences)}  {FLIPS} {flips}, '
+      f'{STUDENT} p={line.p_student:.2g}, Holm {line.p_holm:.2g}: {verdict}'
     )
