@@ -48,23 +48,24 @@ def show(audit: Audit, console: Console):
   console.print("Cohen's kappa; 95 %: bootstrap over texts; equal: share of the points")
 
 
-def show_corrections(found: Corrections, console: Console):
+def show_corrections(corrections: Corrections, console: Console):
   """Prints the grader's marks and the corrected ones."""
   title = 'Ratio of Full Marks of single texts: as graded, and as people would give it'
-  table = Table(title=title, title_justify='left', box=box.SIMPLE_HEAD)
-  for name in ('', 'marked', 'as graded', 'Rogan-Gladen', 'prediction-\npowered'):
+  table = Table(title=title, title_justify='left', box=box.SIMPLE_HEAD, pad_edge=False)
+  table.add_column('', overflow='fold')  # where there is little room, the name is broken and no number is cut
+  for name in ('marked', 'as graded', 'Rogan-Gladen', 'prediction-\npowered'):
     table.add_column(name, justify='right' if name == 'marked' else 'left', no_wrap=True)
-  for one in found.ratios:
-    name = f'{one.setting} k={one.k}' if one.k else 'the whole run'
-    numbers = [Text(with_interval(of)) for of in (one.graded, one.rogan_gladen, one.prediction_powered)]
-    table.add_row(Text(visible(name)), f'{sum(one.marked)}', *numbers)
+  for ratio in corrections.ratios:
+    name = f'{ratio.setting} k={ratio.k}' if ratio.k else 'the whole run'
+    numbers = [Text(with_interval(of)) for of in (ratio.graded, ratio.rogan_gladen, ratio.prediction_powered)]
+    table.add_row(Text(visible(name)), f'{sum(ratio.marked)}', *numbers)
   console.print(table)
-  if found.sensitivity and found.specificity:
-    rates = f'{with_interval(found.sensitivity)}, specificity {with_interval(found.specificity)}'
+  if corrections.sensitivity and corrections.specificity:
+    rates = f'{with_interval(corrections.sensitivity)}, specificity {with_interval(corrections.specificity)}'
     console.print(Text(f'the grader: sensitivity {rates}'))
   else:
-    console.print(f'no Rogan-Gladen: {found.reason}')
-  if short := [one for one in found.ratios if one.reason]:
+    console.print(f'no Rogan-Gladen number for cells: {corrections.reason}')
+  if short := [ratio for ratio in corrections.ratios if ratio.reason]:
     console.print(f'{len(short)} without a prediction-powered number: too few texts marked ({short[0].reason})')
 
 
@@ -91,11 +92,11 @@ def main():
     raise InputError('--run is missing: the folder of a graded run')
   run = Path(FLAGS.run)
   if FLAGS.sheets:
-    found = people.audit(run, [Path(path) for path in FLAGS.sheets], FLAGS.seed)
-    show(found, Console())
-    if found.corrections:
-      show_corrections(found.corrections, Console())
-    write_json(run / 'audit.json', found.to_json())
+    audited = people.audit(run, [Path(path) for path in FLAGS.sheets], FLAGS.seed)
+    show(audited, Console())
+    if audited.corrections:
+      show_corrections(audited.corrections, Console())
+    write_json(run / 'audit.json', audited.to_json())
   elif FLAGS.out:
     texts = sheets.draw(sheets.read_grades(run), FLAGS.n, FLAGS.seed)
     _write_new(Path(FLAGS.out), sheets.sheet(texts, catalog.load(run / 'catalog')))

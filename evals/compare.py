@@ -41,13 +41,14 @@ def check_cells(runs: Sequence[GradedRun], settings: Sequence[str], ks: Sequence
     ('settings', settings, {text.setting for run in runs for text in run.texts}),
     ('ks', ks, {text.k for run in runs for text in run.texts}),
   ):
-    if odd := [one for one in asked if one not in there]:
+    if odd := [value for value in asked if value not in there]:
       raise InputError(f'--{name}: no run has {odd[0]}, but {", ".join(map(str, sorted(there)))}')
 
 
-def within(found: Sequence[Contrast], settings: Sequence[str], ks: Sequence[int]) -> list[Contrast]:
+def within(differences: Sequence[Contrast], settings: Sequence[str], ks: Sequence[int]) -> list[Contrast]:
   """Those in the cells asked for."""
-  return [one for one in found if (not settings or one.setting in settings) and (not ks or one.k in ks)]
+  asked_for = lambda contrast: (not settings or contrast.setting in settings) and (not ks or contrast.k in ks)
+  return [contrast for contrast in differences if asked_for(contrast)]
 
 
 def find(runs: Sequence[GradedRun], metric: str, settings: Sequence[str], ks: Sequence[int]) -> list[Contrast]:
@@ -60,9 +61,9 @@ def find(runs: Sequence[GradedRun], metric: str, settings: Sequence[str], ks: Se
   every, refusals = contrasts.between(runs, metric)
   if refusals:
     raise InputError(refusals[0])
-  if not (found := within(every, settings, ks)):
+  if not (chosen := within(every, settings, ks)):
     raise InputError(NONE_SHARED)
-  return found
+  return chosen
 
 
 def find_over_seeds(
@@ -70,10 +71,10 @@ def find_over_seeds(
 ) -> list[list[Contrast]]:
   """The same for the two models of each seed, one list a seed."""
   check_cells([*seeds, *against], settings, ks)
-  found = [within(of_seed, settings, ks) for of_seed in over_seeds.pair(seeds, against, metric)]
-  if not any(found):
+  by_seed = [within(of_seed, settings, ks) for of_seed in over_seeds.pair(seeds, against, metric)]
+  if not any(by_seed):
     raise InputError(NONE_SHARED)
-  return found
+  return by_seed
 
 
 def _define_flags():
@@ -111,8 +112,8 @@ def main():
     for grader, found_over in agreeing.decide_over_seeds(decided).items():
       terminal.print_over_seeds(found_over, by_grader[grader])
   else:
-    found = find(runs, FLAGS.metric, FLAGS.settings, ks)
-    terminal.print_contrasts(agreeing.decide(found, runs, refusal))
+    chosen = find(runs, FLAGS.metric, FLAGS.settings, ks)
+    terminal.print_contrasts(agreeing.decide(chosen, runs, refusal))
     print(f'\n{contrasts.SCOPE}')
 
 

@@ -88,9 +88,9 @@ def grade(run: Run, endpoint: Endpoint, decoys: float, answer: int = 2, canary: 
 
 def report_missing(run: Run, grader: Grader, ready: list[waves.Text], answer: int) -> tuple[int, int]:
   """Says what is graded, and which votes nobody could read; returns the numbers of both."""
-  found = [(text, waves.votes(run, grader, text)) for text in ready]
-  unread = [(text, vote) for text, votes in found for vote in votes if vote.points is None and not vote.pending]
-  settled = sum(vote.points is not None for _, votes in found for vote in votes)
+  judged = [(text, waves.votes(run, grader, text)) for text in ready]
+  unread = [(text, vote) for text, votes in judged for vote in votes if vote.points is None and not vote.pending]
+  settled = sum(vote.points is not None for _, votes in judged for vote in votes)
   total = len(run.combinations) * run.settings.generations
   what = 'texts' if answer == 2 else 'first answers'
   print(f'{run.path}: {settled} votes by {grader.model} on {len(ready)} of {total} {what}, {len(unread)} missing')

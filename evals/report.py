@@ -15,7 +15,7 @@ others), the paper's lines beside ours.
 
 import collections
 import dataclasses
-import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,23 @@ from evals.questions import paper_tables
 from evals.replies import waves
 from evals.replies.run import Run, open_run
 from evals.replies.waves import Grader
-from evals.results import agreeing, comparable, contrasts, graded, grader_table, improving, terminal, training_data
+from evals.results import (
+  agreeing,
+  comparable,
+  contrasts,
+  graded,
+  grader_table,
+  improving,
+  people,
+  terminal,
+  training_data,
+)
 from evals.results.contrasts import Contrast
 from evals.results.graded import GRADES, GradedText
 from evals.results.people import Audit
 from evals.results.summary import RunMetrics, summarize
 from evals.results.training_data import TrainingData
+from evals.results.written import share
 from skillmix_jax import command
 from skillmix_jax.errors import InputError
 from skillmix_jax.files import output_file, write_output, write_pieces
@@ -87,7 +98,7 @@ def report_graders(path: Path, data: TrainingData | None, name: str = '') -> lis
     called = graded.under(name, grader, len(known) > 1) if grader else name
     reports.append(Report(called, name, run, grader, texts, metrics))
   if len(known) > 1:
-    table = grader_table.compare(run, [(one.grader, one.texts) for one in reports if one.grader])
+    table = grader_table.compare(run, [(report.grader, report.texts) for report in reports if report.grader])
     reports[0] = dataclasses.replace(reports[0], metrics=dataclasses.replace(reports[0].metrics, graders=table))
   write_json(path / 'metrics.json', reports[0].metrics.to_json())
   return reports
@@ -118,19 +129,47 @@ def raw_replies(report: Report) -> Callable[[str, int], Exchange]:
 
 def find_contrasts(reports: Sequence[Report], data: TrainingData | None) -> tuple[list[Contrast], list[str]]:
   """(every run minus each before it that is comparable with it, in full marks; why the others are not)."""
-  runs = [graded.as_compared(one.run, one.grader, one.texts, one.name, one.folder) for one in reports if one.grader]
-  found, refusals = contrasts.between(runs, 'ratio_of_full_marks')
+  runs = [
+    graded.as_compared(report.run, report.grader, report.texts, report.name, report.folder)
+    for report in reports
+    if report.grader
+  ]
+  differences, refusals = contrasts.between(runs, 'ratio_of_full_marks')
   refusal = contrasts.refusal(runs, data.families if data else ())
-  return agreeing.decide(found, runs, refusal) if found else [], refusals
+  return agreeing.decide(differences, runs, refusal) if differences else [], refusals
 
 
-def to_view(report: Report, found: Sequence[Contrast]) -> RunView:
+def audits(by_run: Sequence[Sequence[Report]]) -> list[Audit]:
+  """Returns what people said about these runs; not what they said about other marks than a run has now.
+
+  Raises:
+    InputError: a file of theirs is damaged.
+  """
+  shown = []
+  for first, *_ in by_run:
+    path = first.run.path / 'audit.json'
+    full = [text.marks.full_marks for text in first.texts if text.marks]
+    audit = people.read_audit(path)
+    then = audit.corrections.ratios[0] if audit and audit.corrections else None
+    now = sum(full) / len(full) if full else None
+    if then and (then.texts, then.graded.mean) != (len(full), now):
+      print(
+        f'{path} is of other marks ({then.texts} texts, {share(then.graded.mean)} full) than there are now '
+        f'({len(full)}, {share(now)}), and is left out: draw another sheet with evals.audit',
+        file=sys.stderr,
+      )  # fmt: skip
+    elif audit:
+      shown.append(audit)
+  return shown
+
+
+def to_view(report: Report, differences: Sequence[Contrast]) -> RunView:
   """Returns the results as the page needs them."""
   model, row = paper_tables.parse_row(report.run.settings.paper_row)
   return RunView(
     name=report.name, metrics=report.metrics, texts=report.texts, raw=raw_replies(report), row=row, model=model,
     family=graders.family(report.grader.model) if report.grader else None,
-    contrasts=[contrast for contrast in found if contrast.a == report.name],
+    contrasts=[contrast for contrast in differences if contrast.a == report.name],
   )  # fmt: skip
 
 
@@ -156,7 +195,7 @@ def draw_figure(views: Sequence[RunView]) -> str:
   if not settings:
     raise InputError('--figure: no combination of these runs has its marks yet: run evals.grade first')
   series = figure.series(views, paper_tables.printed(), settings[0])
-  by_whom = visible(' and '.join(dict.fromkeys(one.grader for one in views)))
+  by_whom = visible(' and '.join(dict.fromkeys(run.grader for run in views)))
   heading = f'{view.setting_name(settings[0]).capitalize()}\nours graded by {by_whom}, 95 % intervals'
   return figure.draw_alone(series, heading)
 
@@ -175,24 +214,24 @@ def main():
   for first, *_ in by_run:
     if first.metrics.graders:
       terminal.print_graders(first.folder, first.metrics.graders)
-  found, refusals = find_contrasts(reports, data)
-  decided = [one for one in found if one.verdict != 'undecided']
+  differences, refusals = find_contrasts(reports, data)
+  decided = [difference for difference in differences if difference.verdict != 'undecided']
   terminal.print_contrasts(decided)
   terminal.print_refusals(refusals)
-  if len(decided) < len(found):
-    print(f'{len(found) - len(decided)} of {len(found)} differences are undecided: evals.compare corrects for fewer')
-  if found:
+  if len(decided) < len(differences):
+    undecided = f'{len(differences) - len(decided)} of {len(differences)}'
+    print(f'{undecided} differences are undecided: evals.compare corrects for fewer')
+  if differences:
     print(f'\n{contrasts.SCOPE}')
-  views = [to_view(report, found) for report in reports] if picture or out else []
+  views = [to_view(report, differences) for report in reports] if picture or out else []
   if picture is not None:
     write_output('figure', picture, draw_figure(views))
     print(f'{picture}: figure 2')
   if out is not None:
     from evals import page
 
-    files_of_people = (of_run[0].run.path / 'audit.json' for of_run in by_run)
-    audits = [Audit.from_json(json.loads(file.read_text())) for file in files_of_people if file.is_file()]
-    write_pieces(out, page.pieces(views, paper_tables.results(), title='SKILL-MIX', audits=audits, refusals=refusals))
+    paper = paper_tables.results()
+    write_pieces(out, page.pieces(views, paper, title='SKILL-MIX', audits=audits(by_run), refusals=refusals))
     print(f'{out}: {out.stat().st_size / 1e6:.1f} MB')
 
 

@@ -63,17 +63,18 @@ def held_out_settings(run: Run) -> list[str]:
   settings, topics = run.settings, set(run.catalog.topics['train'])
   # `generate` takes all skills at k = 1, as the paper's D(1) does (footnote 3)
   skills = {s.name for s in run.catalog.skills if catalog.is_train_skill(s, settings.split)}
-  found = {
-    one.setting
-    for one in run.combinations
-    if one.setting not in catalog.SETTINGS and (one.topic not in topics or not skills.issuperset(one.skills))
+  unfit = {
+    combination.setting
+    for combination in run.combinations
+    if combination.setting not in catalog.SETTINGS
+    and (combination.topic not in topics or not skills.issuperset(combination.skills))
   }
-  return sorted(found | ({'held_out', 'all'} & {one.setting for one in run.combinations}))
+  return sorted(unfit | ({'held_out', 'all'} & {combination.setting for combination in run.combinations}))
 
 
 def check_settings(run: Run, asked: Sequence[str]):
   """Raises InputError where held-out texts would be taken without being asked for, or a setting has none."""
-  present = list(dict.fromkeys(one.setting for one in run.combinations))
+  present = list(dict.fromkeys(combination.setting for combination in run.combinations))
   if odd := [name for name in asked if name not in present]:
     raise InputError(f'--settings={",".join(asked)}: {run.path} has no {odd[0]!r}, but {", ".join(present)}')
   held_out = [] if asked else held_out_settings(run)
@@ -89,12 +90,12 @@ def full_marks(
   run: Run, ks: Sequence[int], settings: Sequence[str] = ()
 ) -> tuple[list[dict[str, Any]], Counter, Counter]:
   """Returns (dialogs, texts with marks per k, texts with full marks per k) in the order of the run; () takes all."""
-  found = graded.find_graders(run, answers=(2,))
-  if not found:
+  graders = graded.find_graders(run, answers=(2,))
+  if not graders:
     raise InputError(f'{run.path} has no votes yet: run evals.grade first')
-  grader = found[0]
-  if len(found) > 1:
-    print(f'full marks by {grader.model}, the first of {len(found)} graders')
+  grader = graders[0]
+  if len(graders) > 1:
+    print(f'full marks by {grader.model}, the first of {len(graders)} graders')
   dialogs: list[dict[str, Any]] = []
   num_graded, num_full = Counter[int](), Counter[int]()
   for text, grade in zip(waves.texts(run), graded.build(run, grader)):

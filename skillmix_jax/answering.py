@@ -1,10 +1,11 @@
 """Answers dialogs with a checkpoint: what `sample`, `train` and evals' student share."""
 
+import contextlib
 import dataclasses
 import functools
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from skillmix_jax.models import attention, decoder
 from skillmix_jax.models.config import DTYPES, Config
 from skillmix_jax.pretrained import fingerprint, open_source
 from skillmix_jax.prompts import encode_dialogs, read_dialogs
+from skillmix_jax.refill import Answer
 from skillmix_jax.workdir import write_json
 
 TRAINING_TOKENS = 256  # of an answer that `train` writes, at most
@@ -33,6 +35,18 @@ def to_row(name: str, ids: list[int], reason: str, template: str, encoder: token
   """Returns one line of an answers file; num_tokens counts the end token."""
   answer = chat.decode_answer(template, encoder, ids)
   return {'id': name, 'answer': answer, 'num_tokens': len(ids), 'finish_reason': reason}
+
+
+@contextlib.contextmanager
+def explain_exhausted() -> Iterator[None]:
+  """Raises an InputError that says what to do where the memory of a device or of the host is too small to sample."""
+  try:
+    yield
+  except (jax.errors.JaxRuntimeError, MemoryError) as error:
+    said = memory.explain_exhausted(error, sampling=True)
+    if said is None:
+      raise
+    raise InputError(said) from error
 
 
 class Model:
@@ -137,16 +151,21 @@ class Model:
     answers = self.load().sample(
       prompts, batch_size=batch_size, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed,
     )  # fmt: skip
-    return (to_row(*answer, self._template, self._encoder) for answer in answers)
+    return self._rows(answers)
+
+  def _rows(self, answers: Iterable[Answer]) -> Iterator[dict]:
+    with explain_exhausted():
+      yield from (to_row(*answer, self._template, self._encoder) for answer in answers)
 
   def load(self) -> Sampler:
     """Reads the weights, once; raises InputError where they are damaged."""
     if self._sampler is None:
       cfg, mesh = self.config, self._mesh
-      with jax.set_mesh(mesh):
-        params = self._source.load(decoder.abstract_copy(cfg), mesh)
       document_end = TEMPLATES[self._template].document_end_id(self._encoder)
-      self._sampler = Sampler(params, cfg, mesh, self._encoder.eos_id, True, document_end)
+      with explain_exhausted():
+        with jax.set_mesh(mesh):
+          params = self._source.load(decoder.abstract_copy(cfg), mesh)
+        self._sampler = Sampler(params, cfg, mesh, self._encoder.eos_id, True, document_end)
     return self._sampler
 
 

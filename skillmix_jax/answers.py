@@ -47,7 +47,10 @@ class Answers:
       if not line.endswith(b'\n'):
         break
       try:
-        self.ids.add(json.loads(line)['id'])
+        row = json.loads(line)
+        if 'answer' not in row:  # such as a prompt
+          raise KeyError('answer')
+        self.ids.add(row['id'])
       except (ValueError, KeyError, TypeError):
         raise InputError(f'{path}:{number}: not an answer of this command; give another --answers') from None
       self._complete += len(line)

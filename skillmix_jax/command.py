@@ -12,6 +12,7 @@ from absl import app, flags, logging
 
 from skillmix_jax import config_flag as config_flags
 from skillmix_jax.errors import BAD_INPUT, INTERRUPTED, PREEMPTED, InputError
+from skillmix_jax.hidden_characters import visible
 
 # What libraries that are not Python's own say as well, inside of errors of their own
 _DISK_FULL = os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT)
@@ -20,7 +21,7 @@ STORED = 'what came is stored; run the same command again and it does only what 
 
 
 def _fail(message: object):
-  print('error: ' + ' '.join(str(message).split()), file=sys.stderr)
+  print('error: ' + visible(' '.join(str(message).split())), file=sys.stderr)
   sys.exit(BAD_INPUT)
 
 

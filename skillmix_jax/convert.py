@@ -55,7 +55,7 @@ from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import make_mesh
 from skillmix_jax.models import adapters, decoder, hf, peft
 from skillmix_jax.models.config import Config
-from skillmix_jax.pretrained import fetch, open_folder, open_workdir
+from skillmix_jax.pretrained import base_name, fetch, open_folder, open_workdir
 
 FLAGS = flags.FLAGS
 
@@ -153,15 +153,16 @@ def to_peft(reference: str, out: Path, template: str | None):
   cfg = workdir.saved_model(saved)
   if cfg.lora is None:
     raise InputError(f'--adapter: {folder} has no adapters, all its weights were trained: leave --adapter out')
+  base = published_name(base_name(folder, saved.get('base')))
   encoder = workdir.open_tokenizer(folder, saved)
   template = own_template.named(template, encoder) or saved['data_identity']['template']['name']
   check_place('to_hf', out, 4 * cfg.num_trained)
   mesh = widest_mesh(cfg)
   with jax.set_mesh(mesh), written_beside('to_hf', out) as part:
     tokenizer_export.export(encoder, template, part, cfg.max_positions)
-    (part / 'README.md').write_text(model_card.render(folder, step, 'float32', template), encoding='utf-8')
+    (part / 'README.md').write_text(model_card.render(folder, step, 'float32', template, 'peft'), encoding='utf-8')
     trained: Any = adapters.abstract(cfg)[0]
-    peft.save(part, load_params(folder, step, trained, mesh), cfg, published_name(saved['base']['name']))
+    peft.save(part, load_params(folder, step, trained, mesh), cfg, base)
   print(f'adapters of step {step} of {folder} in {out}; template {template}')
 
 

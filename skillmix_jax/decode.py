@@ -26,7 +26,7 @@ from skillmix_jax.mesh import place_batch, spec
 from skillmix_jax.models.cached import Weights, copy_weights, empty_cache, read_prompts, read_token
 from skillmix_jax.models.config import Config
 from skillmix_jax.models.decoder import Decoder
-from skillmix_jax.refill import Answer, Rows
+from skillmix_jax.refill import NO_TOKEN, Answer, Rows
 
 TEMPERATURES = 1e-3, 1e3  # beyond these, logits in float32 are all equal or infinite
 
@@ -60,14 +60,16 @@ def _keep_top_p(logits_BV, top_p):
 
 
 def _first_largest(x_VB):
-  """The argmax over the vocabulary, by a maximum and the first index that has it: on CPUs in a tenth of the time."""
-  V = x_VB.shape[0]
-  index_V1 = jnp.arange(V, dtype=jnp.int32)[:, None]
-  return jnp.where(x_VB == x_VB.max(axis=0), index_V1, V - 1).min(axis=0)
+  """The argmax over the vocabulary, by a maximum and the first index that has it: on CPUs in a tenth of the time.
+
+  NO_TOKEN where a number is NaN: then the maximum is, too, and nothing equals it.
+  """
+  index_V1 = jnp.arange(x_VB.shape[0], dtype=jnp.int32)[:, None]
+  return jnp.where(x_VB == x_VB.max(axis=0), index_V1, NO_TOKEN).min(axis=0)
 
 
 def choose(logits_VB, keys_B2, index_B, temperature, top_p, rule: Rule):
-  """Chooses the next token of each row, int32 [B].
+  """Chooses the next token of each row, int32 [B]; NO_TOKEN where its logits are no numbers.
 
   Args:
     logits_VB: float32.
@@ -176,7 +178,7 @@ class Sampler:
       reason is 'stop'.
 
     Raises:
-      InputError: a number makes no sense, or a prompt is too long for the model.
+      InputError: a number makes no sense, or a prompt is too long for the model; later, if logits are NaN.
     """
     check_numbers(temperature, top_p, max_new_tokens)
     check_prompts(prompts, self._cfg, max_new_tokens)

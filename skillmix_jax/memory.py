@@ -19,6 +19,10 @@ DEVICE_ADVICE = (
   f'on GPUs {VARIABLE}={MEMORY_FRACTION}, as it is where you set nothing; then try, in this order: model.remat=full, '
   'more devices on mesh.fsdp, a larger accumulation, optimizer.mu_dtype=bfloat16, fewer data.text_rows'
 )
+SAMPLING_ADVICE = (
+  'give a smaller --batch_size (and another file or folder of answers, if answers of this batch size are stored), more '
+  'devices, or bfloat16'
+)
 HOST_ADVICE = (
   'a save copies the whole state to the host, 12 bytes a weight over all machines: ask for more (Slurm: --mem=0), '
   'use more machines, or set optimizer.mu_dtype=bfloat16'
@@ -68,10 +72,11 @@ def cpu_only(environment: Mapping[str, str]) -> bool:
   return asked == 'cpu' if asked else not any(importlib.util.find_spec(name) for name in ACCELERATORS)
 
 
-def explain_exhausted(error: BaseException) -> str | None:
+def explain_exhausted(error: BaseException, sampling: bool = False) -> str | None:
   """Says in one line whose memory ran out and what to do; None where the error says something else."""
   text = str(error)
   host = isinstance(error, MemoryError) or 'host memory' in text or 'gpu_host_bfc' in text
   if not host and 'RESOURCE_EXHAUSTED' not in text:
     return None
-  return f'out of host memory; {HOST_ADVICE}' if host else f'out of device memory; {DEVICE_ADVICE}'
+  advice = SAMPLING_ADVICE if sampling else HOST_ADVICE if host else DEVICE_ADVICE
+  return f'out of {"host" if host else "device"} memory; {advice}'

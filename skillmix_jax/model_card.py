@@ -14,19 +14,19 @@ RECIPE = ('seed', 'steps', 'accumulation', 'deterministic', 'data', 'loss', 'opt
 
 def ancestors(init_from: str) -> list[str]:
   """Lists what a run started from, what that started from, and so on, as far as the folders exist."""
-  found: list[str] = []
-  while init_from and init_from not in found:
-    found.append(init_from)
+  chain: list[str] = []
+  while init_from and init_from not in chain:
+    chain.append(init_from)
     try:
       folder, _ = parse_reference(init_from)
       init_from = workdir.read_config(folder)['model']['init_from']
     except InputError:
       break
-  return found
+  return chain
 
 
-def render(folder: Path, step: int, dtype: str, template: str) -> str:
-  """Writes the card of the checkpoint of one step of the run in `folder`."""
+def render(folder: Path, step: int, dtype: str, template: str, library: str = 'transformers') -> str:
+  """Writes the card of the checkpoint of one step of the run in `folder`; `library` opens what is exported."""
   config = workdir.read_config(folder)
   bases = ancestors(config['model']['init_from'])
   starts = workdir.read_starts(folder)
@@ -35,7 +35,7 @@ def render(folder: Path, step: int, dtype: str, template: str) -> str:
   recipe = workdir.flatten({name: config[name] for name in RECIPE if name in config})
   marks = ', '.join(' '.join(f'U+{ord(c):04X}' for c in mark) for mark in (BREAK, CUT))
   lines = [
-    '---', 'library_name: transformers', 'pipeline_tag: text-generation', '---', '',
+    '---', f'library_name: {library}', 'pipeline_tag: text-generation', '---', '',
     f'# {folder.name}, step {step}', '',
     f'Written by skillmix_jax in {dtype}. Started from: {", then ".join(bases[::-1]) or "random weights"}.', '',
     f'- data fingerprint: {config["data_identity"]["fingerprint"] or "none, the weights were not trained here"}',

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -97,7 +98,7 @@ def open_workdir(folder: Path, step: int) -> Source:
   workdir.open_tokenizer(folder, saved)
   config = workdir.saved_model(saved)
   source = Source(config, saved['data_identity'], folder / 'tokenizer', load, files, f'{folder}@{step}')
-  return source if config.lora is None else _merged(source, open_base(folder, saved['base']))
+  return source if config.lora is None else _merged(source, open_base(folder, saved.get('base')))
 
 
 def _merged(source: Source, base: Source) -> Source:
@@ -121,22 +122,37 @@ def name_base(reference: str) -> dict[str, str]:
   return {'name': reference if _is_hub_id(reference) else source.name, 'fingerprint': fingerprint(source)}
 
 
-def open_base(folder: Path, base: dict[str, str]) -> Source:
+def base_name(folder: Path, base: Any) -> str:
+  """Returns where the weights are that the adapters in `folder` belong to; `base` is what its config.json says.
+
+  Raises:
+    InputError: it is not what `name_base` wrote: people edit it when they move weights.
+  """
+  match base:
+    case {'name': str(name), 'fingerprint': str()}:
+      return name
+  raise InputError(
+    f'{folder / "config.json"}: "base" must be {{"name": "W@STEP or FOLDER", "fingerprint": "16 hex digits"}}, the '
+    f'weights that its adapters belong to, not {json.dumps(base)}: change its "name" alone, or put a copy in its place'
+  )
+
+
+def open_base(folder: Path, base: Any) -> Source:
   """Opens the weights that the adapters in `folder` belong to; `base` is of `name_base`.
 
   Raises:
     InputError: they are not there any more, or are others.
   """
+  name = base_name(folder, base)
+  remedy = f'put those weights back, or write their new place into "base", "name" of {folder / "config.json"}'
   try:
-    source = open_source(base['name'])
+    source = open_source(name)
   except InputError as error:
-    raise InputError(f'{folder} holds adapters of {base["name"]}, which cannot be opened: {error}') from None
+    raise InputError(f'{folder} holds adapters of {name}, which cannot be opened: {remedy} ({error})') from None
   there = fingerprint(source)
   if there != base['fingerprint']:
-    raise InputError(
-      f'{folder} holds adapters of the weights {base["fingerprint"]}, but {base["name"]} now has {there}: put those '
-      f'weights back, or write their new place into "base" of {folder / "config.json"}'
-    )
+    held = base['fingerprint']
+    raise InputError(f'{folder} holds adapters of the weights {held}, but {name} now has {there}: {remedy}')
   return source
 
 

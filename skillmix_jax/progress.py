@@ -45,7 +45,7 @@ class Bar:
     if self._bar is not None:
       self._bar.update(self._bar.task_ids[0], completed=self._done)
     now, (then, before) = time.perf_counter(), self._line
-    if now - then < SECONDS_BETWEEN_LINES and self._done < self._total:
+    if now - then < SECONDS_BETWEEN_LINES:
       return
     rate, self._line = f'{(self._tokens - before) / (now - then):,.0f} tokens/s', (now, self._tokens)
     if self._bar is not None:

@@ -14,7 +14,7 @@ def read_dialogs(path: Path) -> list[dict]:
   Raises:
     InputError: the file or a line is wrong; the message starts with FILE:LINE.
   """
-  found: dict[str, str] = {}
+  origins: dict[str, str] = {}
   dialogs = []
   for origin, dialog in sources.dialogs([str(path)]):
     if 'messages' not in dialog:
@@ -25,13 +25,13 @@ def read_dialogs(path: Path) -> list[dict]:
     name = dialog.get('id')
     if not isinstance(name, str) or not name:
       raise InputError(f"{origin}: 'id' must be a text that is not empty, not {name!r}")
-    if name in found:
-      raise InputError(f'{origin}: id {name!r} is already used at {found[name]}')
+    if name in origins:
+      raise InputError(f'{origin}: id {name!r} is already used at {origins[name]}')
     try:
       chat.check_messages(dialog['messages'], last='user')
     except InputError as error:
       raise InputError(f'{origin}: {error}') from None
-    found[name] = origin
+    origins[name] = origin
     dialogs.append(dialog)
   return dialogs
 

@@ -14,8 +14,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from skillmix_jax.batches import Prompt
+from skillmix_jax.errors import InputError
 
 Answer = tuple[str, list[int], str]
+NO_TOKEN = np.iinfo(np.int32).max  # what a row gets whose logits are NaN
 
 
 def row_key(seed: int, row_id: str) -> np.ndarray:
@@ -101,11 +103,15 @@ class Rows:
           yield device * places + place, rows[place]
 
   def begin(self, token_R: np.ndarray) -> list[Answer]:
-    """Adds the first tokens of the piece; returns the answers that ended, whose rows are free."""
+    """Adds the first tokens of the piece; returns the answers that ended, whose rows are free; see `grow`."""
     return self._add((row, token_R[place : place + 1]) for place, row in self._filled)
 
   def grow(self, new_CB: np.ndarray) -> list[Answer]:
-    """Adds new tokens to every row that has a prompt; returns the answers that ended, whose rows are free."""
+    """Adds new tokens to every row that has a prompt; returns the answers that ended, whose rows are free.
+
+    Raises:
+      InputError: the answer to a prompt would need a token that is NO_TOKEN.
+    """
     return self._add((row, new_CB[:, row]) for row, name in enumerate(self._names) if name is not None)
 
   def _add(self, new) -> list[Answer]:
@@ -116,8 +122,13 @@ class Rows:
       self._state['token'][row], self._state['index'][row] = ids[-1], len(ids) - 1
       first = len(ids) - len(tokens_C)
       ended = np.flatnonzero(np.isin(tokens_C[: self._max_new_tokens - first], self._ends))
-      if len(ended) or len(ids) >= self._max_new_tokens:
-        length, reason = (first + int(ended[0]) + 1, 'stop') if len(ended) else (self._max_new_tokens, 'length')
+      length, reason = (first + int(ended[0]) + 1, 'stop') if len(ended) else (self._max_new_tokens, 'length')
+      if NO_TOKEN in ids[first:length]:
+        raise InputError(
+          f'prompt {name!r}: the model has no next token (NaN): a weight is NaN or infinite, or too large for this '
+          'dtype: take another step of the run, or float32'
+        )
+      if len(ids) >= length:
         answers.append((name, ids[:length], reason))
         self._names[row], self._state['index'][row] = None, 0
     return answers

@@ -69,7 +69,7 @@ def _reason(error: BaseException, path: Path) -> str:
   chain = [error]
   while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None:
     chain.append(inner)
-  if any(isinstance(one, jax.errors.JaxRuntimeError | MemoryError) for one in chain):
+  if any(isinstance(cause, jax.errors.JaxRuntimeError | MemoryError) for cause in chain):
     raise error
   text = ' '.join(str(chain[-1]).split(' [tensorstore_spec')[0].split())
   files = [name for name in re.findall(rf'{re.escape(str(path))}/([^"\s,:]+)', text) if not name.endswith('/')]

@@ -114,7 +114,7 @@ def train(config: ConfigDict, folder: Path) -> int:
   ):  # fmt: skip
     if checkpoints.latest is not None:  # a run that saved nothing has nothing to lose
       workdir.check_continues(folder, resolved)
-    base = open_base(folder, resolved['base']) if 'base' in resolved else None
+    base = open_base(folder, resolved.get('base')) if cfg.lora else None
     samples = None
     if config.sample_every:
       samples = TrainingSamples(config.sample_prompts, folder, cfg, data)

@@ -51,9 +51,9 @@ def cuda_versions(packages: Mapping[str, str]) -> Verdict:
 
 def cudnn(packages: Mapping[str, str], in_system: bool) -> Verdict:
   """Says whether a machine with a GPU has cuDNN: attention in bfloat16 needs it."""
-  found = [f'{name} {version}' for name, version in sorted(packages.items()) if name.startswith('nvidia-cudnn')]
-  if found or in_system:
-    return True, f'cuDNN: {", ".join(found) or "a library of the system"}'
+  installed = [f'{name} {version}' for name, version in sorted(packages.items()) if name.startswith('nvidia-cudnn')]
+  if installed or in_system:
+    return True, f'cuDNN: {", ".join(installed) or "a library of the system"}'
   return False, "no cuDNN: pip install nvidia-cudnn-cu12 (cu13 beside JAX's CUDA 13), or set model.attention=xla"
 
 

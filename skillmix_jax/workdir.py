@@ -126,7 +126,8 @@ def check_continues(workdir: Path, config: dict):
     )
   fixed = MAY_CHANGE[1:] if config['optimizer']['schedule'] == 'linear' else MAY_CHANGE  # a decay ends with the run
   old, new = (json.loads(json.dumps(flatten(c))) for c in (saved, config))
-  for name in sorted(old.keys() | new.keys()):
+  rank_first = lambda name: (name != 'model.lora.rank', name)  # without a rank no other key of adapters means anything
+  for name in sorted(old.keys() | new.keys(), key=rank_first):
     if old.get(name) != new.get(name) and not name.startswith(fixed):
       raise InputError(
         f'{workdir} holds a run with {name}={_short(old.get(name))}, not {_short(new.get(name))}: '

@@ -11,13 +11,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from helpers import graded_runs
 from helpers import page_fixtures as fixtures
 from rich.console import Console
 
 from configs import eval_paper
-from evals import audit, page
+from evals import audit, page, report
 from evals.questions import catalog
 from evals.results import people, sheets, statistics
+from evals.results.cells import Estimate
+from evals.results.corrected import Corrected, Corrections
 from evals.results.written import share
 from skillmix_jax.errors import InputError
 
@@ -215,6 +218,8 @@ def _edited(run, tmp_path, edit):
     (lambda lines: lines[2].__setitem__(0, 'nowhere/1'), "no marked text 'nowhere/1'"),
     (lambda lines: lines[2].__setitem__(0, 'nowhere'), "no marked text 'nowhere'"),
     (lambda lines: lines[2].__setitem__(0, lines[1][0]), 'occurs twice'),
+    (lambda lines: lines[2].__setitem__(0, 'a/' + '9' * 5000), "no marked text 'a/999"),
+    (lambda lines: [line.append(line.pop(0)) for line in lines] and lines[2].pop(), "no marked text ''"),
     (lambda lines: lines[0].__setitem__(0, 'name'), "column 'id' is missing"),
   ],
 )
@@ -300,6 +305,36 @@ def test_the_page_and_the_terminal_show_corrected_marks_beside_the_raw_ones(run,
   assert read.corrections is None and 'Rogan' not in page.render(
     [fixtures.make_run('D(1)', num=2)], fixtures.results(), title='t', audits=[read]
   )
+
+
+def test_no_number_is_cut_on_a_terminal_of_80_columns():
+  sure = Estimate(1.0, statistics.Interval(0.91, 1.0))
+  one = Corrected('the_paper_in_other_words', 12, 9_999, (99, 99), sure, sure, sure)
+  console = Console(record=True, width=80, file=io.StringIO())
+  audit.show_corrections(Corrections(sure, sure, [one]), console)
+  assert console.export_text().count('1.00 [.91, 1.00]') == 3 + 2
+
+
+def test_an_audit_that_is_damaged_or_of_other_marks_is_not_shown(tmp_path, capsys):
+  folder = graded_runs.make(
+    tmp_path / 'run', vote=lambda r: [int(r.slot.combination[-1]) % 2] * len(r.context['criteria'])
+  )
+  reports = [report.report_graders(folder, None)]
+  assert report.audits(reports) == []
+  sheet = _fill(tmp_path / 'ann.csv', _sheet(folder), lambda name, column: '1')
+  found = people.audit(folder, [sheet], seed=0)
+  file = folder / 'audit.json'
+  file.write_text(json.dumps(found.to_json()))
+  assert [one.people for one in report.audits(reports)] == [['ann']] and not capsys.readouterr().err
+  for text in (file.read_text()[:300], '{}', '[]', '{"pairs": [5]}'):
+    file.write_text(text)
+    with pytest.raises(InputError, match=r'audit\.json is damaged \(.*\): delete it, or run evals\.audit --sheets'):
+      report.audits(reports)
+  run = dataclasses.replace(found.corrections.ratios[0], texts=7)
+  of_others = dataclasses.replace(found, corrections=dataclasses.replace(found.corrections, ratios=[run]))
+  file.write_text(json.dumps(of_others.to_json()))
+  assert report.audits(reports) == []
+  assert 'audit.json is of other marks (7 texts, .50 full) than there are now (8, .50)' in capsys.readouterr().err
 
 
 def _command(*arguments):

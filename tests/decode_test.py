@@ -15,7 +15,7 @@ from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import make_mesh, place_batch
 from skillmix_jax.models import cached, decoder
 from skillmix_jax.models.config import Config
-from skillmix_jax.refill import row_key
+from skillmix_jax.refill import NO_TOKEN, row_key
 
 NEW = 40
 
@@ -137,6 +137,19 @@ def test_an_answer_ends_at_the_end_token_or_at_the_limit():
   assert reason == 'stop' and ids[-1] == eos_id and ids == free['p0'][0][: free['p0'][0].index(eos_id) + 1]
 
 
+def test_logits_that_are_not_numbers_end_with_the_prompt_that_has_them():
+  theirs = torch_model('llama')
+  with torch.no_grad():
+    theirs.model.embed_tokens.weight[7] = float('nan')
+  sampler, prompts = make_sampler(theirs), make_prompts(4, 20)
+  clean = [(name, [token for token in ids if token != 7] or [8]) for name, ids in prompts]
+  rule = dict(temperature=1.0, top_p=0.9, new=2)
+  for options in (dict(new=2), rule, rule | dict(top_p=1.0)):
+    assert len(answer(sampler, clean, **options)) == 4  # its neighbours in the cache are no part of an answer
+    with pytest.raises(InputError, match=r"prompt 'bad': the model has no next token \(NaN\)"):
+      answer(sampler, [*clean, ('bad', [3, 7])], **options)
+
+
 def test_the_likeliest_token_is_the_first_of_the_largest():
   logits = np.random.default_rng(0).integers(-3, 4, (5000, 8)).astype(np.float32)
   logits[:, 5], logits[:, 6], logits[7:, 7] = -np.inf, np.nan, np.inf
@@ -144,7 +157,7 @@ def test_the_likeliest_token_is_the_first_of_the_largest():
   with jax.set_mesh(make_mesh(1, 1, 1)):
     tokens = np.asarray(decode.choose(jnp.asarray(logits), jnp.asarray(keys), jnp.zeros(8, jnp.int32), one, one, rule))
   assert np.delete(tokens, 6).tolist() == np.delete(logits.argmax(axis=0), 6).tolist()
-  assert 0 <= tokens[6] < 5000  # of a model that says nothing
+  assert tokens[6] == NO_TOKEN
 
 
 PROBABILITIES = np.array([0.36, 0.24, 0.16, 0.1, 0.06, 0.05, 0.02, 0.01])

@@ -1,5 +1,6 @@
 """Several graders of one run: each keeps its own marks, a table compares them, and a verdict needs all of them."""
 
+import dataclasses
 import json
 import shutil
 
@@ -14,6 +15,7 @@ from evals.replies.run import open_run
 from evals.replies.waves import Grader
 from evals.results import agreeing, comparable, graded, over_seeds, statistics, terminal
 from evals.results.summary import RunMetrics
+from skillmix_jax import command
 from skillmix_jax.errors import InputError
 
 OTHER = 'gpt-6-luna'  # its price is known: $.10 and $.50 a million tokens
@@ -73,6 +75,26 @@ def test_the_table_is_what_one_counts_by_hand(two, capsys):
   lines = capsys.readouterr().out.splitlines()
   assert any(line.split() == [OTHER, '8', '.50', '.38', '2.5', '.50', '.89', '2.5', '0.00028'] for line in lines), lines
   assert all(len(line) <= 120 for line in lines)
+
+
+def test_no_name_acts_on_the_terminal(two, tmp_path, capsys):
+  sly = 'm\x1b[31m\u202e\u2028'  # what a server or a catalog calls something
+  path = make(tmp_path / 'sly', grader=lambda request: sly, vote=all_or_nothing(lambda request: number(request) < 4))
+  (first,) = report.report_graders(path, None)
+  by_two = report.report_graders(two, None)[0].metrics.graders
+  by_sly = dataclasses.replace(by_two, cells=tuple(dataclasses.replace(cell, grader=sly) for cell in by_two.cells))
+  by_first = report.report_graders(two, None)[0]
+  (contrast, *_), _ = report.find_contrasts([by_first, dataclasses.replace(by_first, name='b', folder='b')], None)
+  capsys.readouterr()
+  terminal.print_run('run', first.metrics, '')
+  terminal.print_graders('run', by_sly)
+  terminal.print_contrasts([dataclasses.replace(contrast, a=sly, grader=sly)])
+  terminal.print_refusals([sly])
+  with pytest.raises(SystemExit):
+    command._fail(f'no {sly}')
+  shown = capsys.readouterr()
+  assert (shown.out + shown.err).count(r'm\u001b[31m\u202e\u2028') == 6
+  assert not set('\x1b\u202e\u2028') & set(shown.out + shown.err)
 
 
 def test_correlated_votes_are_worth_as_many_independent_ones():

@@ -180,7 +180,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_and_saves_adapters_alone(taug
   }  # fmt: skip
   with pytest.raises(InputError, match=r'holds a run with model\.lora\.alpha=12\.0, not 8\.0'):
     train(make_config(small_data, **arguments | {'model__lora__alpha': 8.0}), tmp_path / 'run')
-  with pytest.raises(InputError, match=r'holds a run with model\.lora\.alpha=12\.0, not null'):
+  with pytest.raises(InputError, match=r'holds a run with model\.lora\.rank=4, not null'):
     train(make_config(small_data, **arguments | {'model__lora__rank': None}), tmp_path / 'run')
 
 
@@ -189,17 +189,25 @@ def test_a_base_that_is_gone_or_changed_is_refused(taught, tmp_path, small_data)
   arguments = KEYS | {'model__init_from': str(taught / 'base'), 'steps': 7}
   config = json.loads((folder / 'config.json').read_text())
 
-  def refused(said: str, **base):
-    (folder / 'config.json').write_text(json.dumps(config | {'base': config['base'] | base}))
-    acts = (lambda: train(make_config(small_data, **arguments), folder), lambda: Model(str(folder)),
-            lambda: convert.to_hf(str(folder), tmp_path / 'out', 'float32', None))  # fmt: skip
+  acts = [
+    lambda: train(make_config(small_data, **arguments), folder), lambda: Model(str(folder)),
+    lambda: convert.to_hf(str(folder), tmp_path / 'out', 'float32', None),
+  ]  # fmt: skip
+
+  def refused(said: str, base, acts=acts):
+    (folder / 'config.json').write_text(json.dumps(config | {'base': base}))
     for act in acts:
       with pytest.raises(InputError, match=said) as error:
         act()
-      assert '\n' not in str(error.value)
+      assert '\n' not in str(error.value) and str(folder / 'config.json') in str(error.value)
 
-  refused('holds adapters of nowhere@0, which cannot be opened: nowhere: no checkpoint there', name='nowhere@0')
-  refused('holds adapters of the weights 0123, but .*base@0 now has', fingerprint='0123')
+  remedy = 'put those weights back, or write their new place into "base", "name" of'
+  gone, changed = config['base'] | {'name': 'nowhere@0'}, config['base'] | {'fingerprint': '0123'}
+  refused(f'adapters of nowhere@0, which cannot be opened: {remedy} .*nowhere: no checkpoint there', gone)
+  refused(f'adapters of the weights 0123, but .*base@0 now has .*{remedy}', changed)
+  for edited in ('elsewhere@0', None, {'name': 'elsewhere@0'}):  # by hand
+    to_peft = lambda: convert.to_peft(str(folder), tmp_path / 'out', None)
+    refused('"base" must be {"name": "W@STEP or FOLDER", "fingerprint": "16 hex digits"}', edited, [*acts, to_peft])
   moved_to = shutil.copytree(taught / 'base', tmp_path / 'elsewhere')  # a copy is the same base
   (folder / 'config.json').write_text(json.dumps(config | {'base': config['base'] | {'name': f'{moved_to}@0'}}))
   assert open_source(str(folder)).config.lora is None
@@ -235,6 +243,7 @@ def test_adapters_alone_are_exported_with_pefts_names(taught, tmp_path, small_hf
   assert config['base_model_name_or_path'] == str(small_hf)  # that the base was converted from
   assert (config['r'], config['lora_alpha'], config['peft_type']) == (4, 12.0, 'LORA')
   assert set(config['target_modules']) == {f'{name}_proj' for name in ('q', 'k', 'v', 'o', 'gate', 'up', 'down')}
+  assert (tmp_path / 'out' / 'README.md').read_text().startswith('---\nlibrary_name: peft\n')
   tensors = tensor_files._read_header(tmp_path / 'out' / 'adapter_model.safetensors')
   assert len(tensors) == 2 * 2 * len(ALL)
   ours = saved_arrays(taught / 'run', 6)["['params']['blocks']['down_b']"]

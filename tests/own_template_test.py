@@ -109,6 +109,8 @@ def test_a_file_of_its_own_and_named_templates_are_read_as_transformers_reads_th
     ),
     ('qwen', '{% for m in messages %}', 'cannot be rendered'),
     ('qwen', '{{ 1 / 0 }}', 'cannot be rendered .division by zero.'),
+    ('qwen', "{{ 'x' * 10000000 }}", 'cannot be rendered .10,000,000 characters come out for a short dialog.'),
+    ('qwen', r"{{ '\ud800' }}", 'cannot be rendered .*surrogates not allowed'),
     ('qwen', 5, 'chat_template must be a text or a list'),
     ('qwen', [{'text': ZEPHYR}], 'its chat template cannot be read'),
   ],

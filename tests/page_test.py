@@ -223,6 +223,23 @@ def test_figure_2_is_a_file_that_says_all_by_itself(runs, results):
     report.figure_file('fig2.png')
 
 
+def test_figure_2_has_room_for_long_names(runs, results):
+  name = 'meta-llama/Llama-3.3-70B-Instruct-Turbo · claude-haiku-5-5-20260901 · some/other/folder'
+  others = [dataclasses.replace(run, row=None, model=None, name=f'{i} {name}') for i, run in enumerate(runs)]
+  series = figure.series([*runs, *others], Results(results), 'held_out')
+  root = ElementTree.fromstring(figure.draw_alone(series, f'Held-out skills and topics\nours graded by {name}'))
+  width = float(root.get('viewBox').split()[2])
+  said = ''
+  for node in root.iter('{http://www.w3.org/2000/svg}text'):
+    said += node.text
+    if 'text-anchor' not in node.get('style'):  # it begins at x; a letter is about half as wide as it is high
+      begin = float(node.get('x') or re.search(r'translate\(([\d.]+)', node.get('transform'))[1])
+      size = float(re.search(r'([\d.]+)px', node.get('style'))[1])
+      assert begin + 0.55 * size * len(node.text) <= width, node.text
+  for i in range(len(others)):
+    assert f'{i}{name}'.replace(' ', '') in ''.join(said.split())
+
+
 def test_marks_by_skill_count_every_point(runs):
   found = health.by_skill(runs)
   assert sum(m.num_texts for m in found) == sum(text.k for run in runs for text in run.texts if text.points)

@@ -19,6 +19,17 @@ def test_a_log_has_a_line_at_the_start_and_one_at_the_end(capsys):
   assert re.fullmatch(r'answer 1: 8 of 8 replies  24 \+ 32 tokens, \$8\.8e-05  in .* s\n', capsys.readouterr().err)
 
 
+def test_the_rate_of_a_burst_is_not_said_for_itself(capsys, monkeypatch):
+  now = iter([0.0, 12.0, 12.000_001, 12.000_002, 14.0])
+  monkeypatch.setattr(time, 'perf_counter', lambda: next(now))
+  bar = Bar(3)  # which end together after 12 s
+  for _ in range(3):
+    bar.advance(10)
+  bar.close()
+  lines = capsys.readouterr().err.splitlines()
+  assert lines == ['1 of 3 answers  1 tokens/s', '3 answers, 30 tokens, 2 tokens/s over 14.0 s']
+
+
 def test_silence_is_said_again_and_again(capsys, monkeypatch):
   monkeypatch.setattr(progress, 'SILENCE', 0.05)
   said = ''

@@ -15,7 +15,7 @@ from conftest import make_dialog, write_jsonl
 from helpers.damage import truncate
 from train_test import make_config, run
 
-from skillmix_jax import batches
+from skillmix_jax import batches, decode
 from skillmix_jax.answering import Model
 from skillmix_jax.convert import to_hf
 from skillmix_jax.errors import InputError
@@ -105,7 +105,7 @@ def test_a_cut_answers_file_is_completed_with_the_same_answers(taught, tmp_path,
   assert read(path) == {row['id']: row for row in map(json.loads, lines)}
   assert path.read_bytes().startswith(b''.join(lines[:11]))
   said = capsys.readouterr().err
-  assert '11 of 32 are answered' in said and '21 of 21 answers' in said and 'tokens/s' in said
+  assert '11 of 32 are answered' in said and '\n21 answers, ' in said and 'tokens/s' in said
   sample(model(), taught / 'prompts.jsonl', path, **options)
   assert path.read_bytes().count(b'\n') == 32
 
@@ -242,6 +242,26 @@ def test_a_fingerprint_tells_weights_apart_and_survives_a_copy(taught, tmp_path)
   assert re.fullmatch('[0-9a-f]{16}', late) and len({late, early, export}) == 3
   assert of(tmp_path / 'copy') == of(f'{taught / "run"}@260') == late
   assert of(tmp_path / 'export2') == export
+
+
+def test_too_little_memory_is_one_line(taught, tmp_path, monkeypatch):
+  def exhausted(*_):
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 307199996928 bytes.')
+
+  model, said = Model(str(taught / 'run'), batch_size=16), 'out of device memory; give a smaller --batch_size'
+  with monkeypatch.context() as patch:
+    patch.setattr(decode, 'copy_weights', exhausted)
+    with pytest.raises(InputError, match=said):
+      sample(model, taught / 'prompts.jsonl', tmp_path / 'a.jsonl', **GREEDY)
+  monkeypatch.setattr(decode, 'empty_cache', exhausted)
+  with pytest.raises(InputError, match=said):
+    sample(model, taught / 'prompts.jsonl', tmp_path / 'a.jsonl', **GREEDY)
+
+
+def test_a_file_of_prompts_is_no_file_of_answers(taught, tmp_path):
+  prompts = Path(shutil.copy(taught / 'prompts.jsonl', tmp_path / 'p.jsonl'))
+  with pytest.raises(InputError, match=r'p\.jsonl:1: not an answer of this command'):
+    sample(Model(str(taught / 'run'), dtype='float32'), prompts, prompts, **GREEDY)
 
 
 def test_answers_of_something_else_are_not_overwritten(taught, tmp_path):

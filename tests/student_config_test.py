@@ -107,6 +107,9 @@ def test_the_papers_own_students_stay_rows_of_the_paper():
 def test_a_shape_that_nothing_says_is_refused():
   with pytest.raises(InputError, match='vocab_size is not set'):
     student_config.shape_of({'model_type': 'llama', 'dim': 64, 'vocab_size': None, 'max_positions': 128}, 'mine.py')
+  for unsaid in ({'tie_embeddings': False}, {'tie_embeddings': False, 'model_type': 'qwen2', 'dim': 5120}):
+    with pytest.raises(InputError, match=r'mine\.py: model\..* is not set, and no model'):  # the first may be alike
+      student_config.shape_of(unsaid | {'init_from': 'W', 'vocab_size': None}, 'mine.py')
   for name, preset in PRESETS.items():
     keys = {key: value for key, value in dataclasses.asdict(preset).items() if key not in ('vocab_size', 'remat')}
     same = student_config.shape_of(keys | {'init_from': 'W', 'remat': 'save_qkv', 'lora': {'rank': None}}, 'mine.py')

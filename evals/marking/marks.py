@@ -214,7 +214,7 @@ def mean_of_one(generations: Sequence[Marks]) -> Best:
 def _per_metric(generations: Sequence[Marks], reduce) -> Best:
   if not generations:
     raise ValueError('no generation to take marks of')
-  return Best(*(reduce([getattr(one, field.name) for one in generations]) for field in dataclasses.fields(Best)))
+  return Best(*(reduce([getattr(each, field.name) for each in generations]) for field in dataclasses.fields(Best)))
 
 
 def _check_points(points: Sequence[int], k: int):

@@ -202,13 +202,13 @@ def _order(names: Sequence[str], criteria: Sequence[str]) -> list[int]:
   """Returns the criterion of each row: exact names in any order, or in place if no other criterion fits a name as
   well.
   """
-  found = [' '.join(name.split()) for name in names]
+  written = [' '.join(name.split()) for name in names]
   asked = [' '.join(criterion.split()) for criterion in criteria]
-  if found == asked:
+  if written == asked:
     return list(range(len(asked)))
-  if sorted(found) == sorted(asked) and len(set(asked)) == len(asked):
-    return [asked.index(name) for name in found]
-  for i, name in enumerate(found):
+  if sorted(written) == sorted(asked) and len(set(asked)) == len(asked):
+    return [asked.index(name) for name in written]
+  for i, name in enumerate(written):
     fits = [_fit(name, criterion) for criterion in asked]
     others = [criterion for j, criterion in enumerate(asked) if j != i and fits[j] >= max(fits[i], 1e-9)]
     if others:

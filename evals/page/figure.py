@@ -1,7 +1,9 @@
 """Figure 2 and its siblings: full marks against k, the paper's lines thin, ours with intervals; one SVG per setting."""
 
+import functools
 import io
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,10 @@ _STYLE: dict[Any, Any] = {
   'axes.labelcolor': _INK, 'xtick.color': _INK, 'ytick.color': _INK, 'axes.spines.top': False,
   'axes.spines.right': False, 'xtick.major.size': 0, 'ytick.major.size': 0,
 }  # fmt: skip
+
+
+LEGEND_CHARACTERS, HEADING_CHARACTERS = 72, 60  # that fit across draw_alone's figure
+LINE = 0.16  # inches
 
 
 def settings(runs: Sequence[RunView]) -> list[str]:
@@ -93,17 +99,24 @@ def draw_alone(all_series: Sequence[Series], heading: str) -> str:
   from matplotlib.lines import Line2D
 
   with matplotlib.rc_context(_STYLE | {'svg.hashsalt': heading, 'text.parse_math': False}):
-    figure = Figure(figsize=(5.6, 4.6), layout='constrained', facecolor='white')
-    axes = figure.add_subplot()
-    _plot(axes, all_series)
-    axes.set(xlabel='skills to combine', ylabel='Ratio of Full Marks')
-    axes.set_title(heading, loc='left', fontsize=10)
     handles = [_handle(i, one) for i, one in enumerate(all_series)]
     names = [f' {visible(one.label)}' for one in all_series]  # matplotlib hides a name that begins with _
     if any(one.ours and one.paper for one in all_series):
       handles.append(Line2D([], [], color=_INK, linewidth=0.9, dashes=(4, 2)))
       names.append(' the paper’s (graded by gpt-4), in the colour and mark of the student')
-    figure.legend(handles, names, loc='outside lower center', ncols=2, frameon=False, fontsize=8)
+    # Names of hosted models and of graders are long: what does not fit beside each other goes below each other.
+    ncols = 2 if sum(sorted(map(len, names))[-2:]) <= LEGEND_CHARACTERS else 1
+    fold = functools.partial(textwrap.fill, break_on_hyphens=False, drop_whitespace=False)
+    names = [fold(name, LEGEND_CHARACTERS, subsequent_indent='   ') for name in names]
+    heading = '\n'.join(fold(line, HEADING_CHARACTERS) for line in heading.split('\n'))
+    num_lines = heading.count('\n') + sum(name.count('\n') + 1 for name in names) / ncols
+    height = 4.6 + LINE * max(0, num_lines - 4)
+    figure = Figure(figsize=(5.6, height), layout='constrained', facecolor='white')
+    axes = figure.add_subplot()
+    _plot(axes, all_series)
+    axes.set(xlabel='skills to combine', ylabel='Ratio of Full Marks')
+    axes.set_title(heading, loc='left', fontsize=10)
+    figure.legend(handles, names, loc='outside lower center', ncols=ncols, frameon=False, fontsize=8)
     file = io.StringIO()
     figure.savefig(file, format='svg', metadata={'Date': None, 'Creator': None})
   svg = file.getvalue()

@@ -10,6 +10,7 @@ from evals.paper.experiments import MODELS, TABLES, TRAINING, Row, main_table
 from skillmix_jax.errors import InputError
 from skillmix_jax.models.config import PRESETS, Config
 
+_LEFT_TO_WEIGHTS = ('vocab_size', 'max_positions')  # the rest of a shape has to be there to say which model it is
 _NO_SHAPE = ('dtype', 'remat', 'attention', 'lora')  # keys of config.model that say how it is computed and trained
 _MADE_BY = {  # what the two commands have in them
   'weights': ('skillmix_jax.convert',),
@@ -47,18 +48,18 @@ def shape_of(model: Mapping[str, Any], path: str) -> Config:
   """
   names = {field.name for field in dataclasses.fields(Config)} - set(_NO_SHAPE)
   given = {name: value for name, value in model.items() if name in names and value is not None}
-  for preset in PRESETS.values():
-    if given.items() <= dataclasses.asdict(preset).items():
-      return dataclasses.replace(preset, lora=model.get('lora'))
-  try:
-    return Config(**given, lora=model.get('lora'))
-  except TypeError:
-    needed = [field.name for field in dataclasses.fields(Config) if field.default is dataclasses.MISSING]
-    lacking = next(name for name in needed if name not in given)
+  needed = [field.name for field in dataclasses.fields(Config) if field.default is dataclasses.MISSING]
+  lacking = [name for name in needed if name not in given]
+  if set(lacking) <= set(_LEFT_TO_WEIGHTS):
+    for preset in PRESETS.values():
+      if given.items() <= dataclasses.asdict(preset).items():
+        return dataclasses.replace(preset, lora=model.get('lora'))
+  if lacking:
     raise InputError(
-      f'{path}: model.{lacking} is not set, and no model of skillmix_jax/models/config.py (PRESETS) is like it: '
+      f'{path}: model.{lacking[0]} is not set, and no model of skillmix_jax/models/config.py (PRESETS) is like it: '
       'set it in the file, so that its weights can be counted'
-    ) from None
+    )
+  return Config(**given, lora=model.get('lora'))
 
 
 def rows(path: str, table: int) -> tuple[Row, ...]:

@@ -117,8 +117,8 @@ def is_train_skill(skill: Skill, split: str) -> bool:
 
 def closest(name: str, names: Iterable[str]) -> str:
   """Returns ': did you mean ...' or nothing, for the end of an error message."""
-  found = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
-  return ': did you mean ' + ' or '.join(map(repr, found)) + '?' if found else ''
+  near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
+  return ': did you mean ' + ' or '.join(map(repr, near)) + '?' if near else ''
 
 
 def _comma_hint(value: str) -> str:
@@ -182,14 +182,14 @@ def read_exclusions(names: str | Sequence[str], catalog: Catalog) -> frozenset[s
 
 def _names_in_file(path: Path, catalog: Catalog) -> set[str]:
   stripped = {skill.name.strip(): skill.name for skill in catalog.skills}
-  found = set()
+  chosen = set()
   for number, line in enumerate(_read_text(path).split('\n'), 1):
     if line.strip() and line.strip() not in stripped:
       known = closest(line.strip(), stripped)
       raise InputError(f'{path}:{number}: catalog {catalog.name!r} has no skill {line.strip()!r}{known}')
     if line.strip():
-      found.add(stripped[line.strip()])
-  return found
+      chosen.add(stripped[line.strip()])
+  return chosen
 
 
 def _read_text(path: Path) -> str:

@@ -77,18 +77,18 @@ def read(path: str | Path, catalog: Catalog) -> list[Combination]:
 
   Raises InputError with FILE:LINE.
   """
-  found: dict[str, Combination] = {}
+  by_id: dict[str, Combination] = {}
   for where, record in read_jsonl(path):
     try:
       combination = _parse(record, catalog)
-      if combination.id in found:
+      if combination.id in by_id:
         raise InputError(f'id {combination.id!r} occurs twice')
     except InputError as error:
       raise InputError(f'{where}: {error}') from None
-    found[combination.id] = combination
-  if not found:
+    by_id[combination.id] = combination
+  if not by_id:
     raise InputError(f'{path}: no combinations in it')
-  return list(found.values())
+  return list(by_id.values())
 
 
 def write(path: str | Path, combinations: Iterable[Combination]):
@@ -100,7 +100,9 @@ def _check_counts(ks: Sequence[int], num_combinations: int | Sequence[int]) -> t
   ks = (ks,) if isinstance(ks, int) else tuple(ks)
   counts = (num_combinations,) if isinstance(num_combinations, (int, str)) else tuple(num_combinations)
   for name, numbers in (('ks', ks), ('num_combinations', counts)):
-    if not numbers or not all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in numbers):
+    if not numbers or not all(
+      isinstance(number, int) and not isinstance(number, bool) and number > 0 for number in numbers
+    ):
       raise InputError(f'{name}={numbers}: whole numbers of 1 and more are needed')
   if len(set(ks)) < len(ks):
     raise InputError(f'ks={ks} names a k twice')

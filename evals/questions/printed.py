@@ -68,8 +68,8 @@ class Results:
 
   def rows(self, table: int, model: str | None = None) -> list[tuple[str, str]]:
     """Returns (model, row) of a table, as ordered in print."""
-    found = dict.fromkeys((m, row) for t, _, m, row, *_ in self._cells if t == table and model in (None, m))
-    return list(found)
+    students = dict.fromkeys((m, row) for t, _, m, row, *_ in self._cells if t == table and model in (None, m))
+    return list(students)
 
   def columns(self, table: int) -> list[tuple[str, int]]:
     """Lists (setting, k) of a table."""

@@ -81,13 +81,13 @@ class Cell:
 
   def to_json(self) -> dict[str, Any]:
     """Returns an entry of metrics.json."""
-    one = _means(self.mean_of_one) | {'ci95': _intervals(self.mean_of_one)} if self.mean_of_one else {}
+    single = _means(self.mean_of_one) | {'ci95': _intervals(self.mean_of_one)} if self.mean_of_one else {}
     return (
       {name: getattr(self, name) for name in _COUNTS}
       | ({'refused': self.refused} if self.refused else {})
       | dict.fromkeys(METRICS)
       | _means(self.best)
-      | {'ci95': _intervals(self.best), 'mean_of_one': one, 'by_skill_ci95': dict(self.by_skill_ci95)}
+      | {'ci95': _intervals(self.best), 'mean_of_one': single, 'by_skill_ci95': dict(self.by_skill_ci95)}
       | ({'seen': self.seen} if self.seen is not None else {})
       | ({'num_questions': self.num_questions} if self.num_questions else {})
     )
@@ -163,10 +163,10 @@ def _wilson(values: np.ndarray) -> Interval:
 
 def by_question(groups: Iterable[Sequence[GradedText]]) -> dict[Question, list[Sequence[GradedText]]]:
   """Sorts the texts of combinations by what they were asked; usually one combination each."""
-  found: dict[Question, list[Sequence[GradedText]]] = defaultdict(list)
+  per_question: dict[Question, list[Sequence[GradedText]]] = defaultdict(list)
   for group in groups:
-    found[question(group[0])].append(group)
-  return dict(found)
+    per_question[question(group[0])].append(group)
+  return dict(per_question)
 
 
 def value(asked: Sequence[Sequence[GradedText]], metric: str, summary: Callable[[Sequence[Marks]], Best]) -> float:
@@ -234,10 +234,10 @@ def seen_cells(
   texts: Sequence[GradedText], seen: Collection[frozenset[str]], generations: int, num_votes: int
 ) -> list[Cell]:
   """Cells of the skill sets that the training data holds, and of those that it does not."""
-  found = []
+  both = []
   for is_seen in (True, False):
     part = [text for text in texts if (frozenset(text.skills) in seen) == is_seen]
     wanted = Counter((group[0].setting, group[0].k) for group in by_combination(part).values())
-    found += [dataclasses.replace(one, seen=is_seen) for one in cells(part, wanted, generations, num_votes)]
+    both += [dataclasses.replace(each, seen=is_seen) for each in cells(part, wanted, generations, num_votes)]
   order = {name: index for index, name in enumerate(dict.fromkeys((text.setting, text.k) for text in texts))}
-  return sorted(found, key=lambda one: (order[one.setting, one.k], not one.seen))
+  return sorted(both, key=lambda each: (order[each.setting, each.k], not each.seen))

@@ -115,8 +115,8 @@ def names(paths: Sequence[Path]) -> list[str]:
   if twice := [path for path, where in zip(paths, full) if full.count(where) > 1]:
     raise InputError(f'{twice[0]} is given twice')
   tails = lambda parts: [parts[-depth:] for depth in range(1, len(parts) + 1)]
-  found = []
+  shortest = []
   for where in full:
     others = [other.parts for other in full if other != where]
-    found.append(next(tail for tail in tails(where.parts) if all(other[-len(tail) :] != tail for other in others)))
-  return ['/'.join(tail) for tail in found]
+    shortest.append(next(tail for tail in tails(where.parts) if all(other[-len(tail) :] != tail for other in others)))
+  return ['/'.join(tail) for tail in shortest]

@@ -104,23 +104,23 @@ def contrast(a: GradedRun, b: GradedRun, metric: str) -> list[Contrast]:
   for key in values_a:
     if key in values_b:
       shared.setdefault(key[:2], []).append(key)
-  found = []
+  differences = []
   for (setting, k), keys in shared.items():
     of_a, of_b = (np.array([of[key] for key in keys]) for of in (values_a, values_b))
     interval, p = _test(of_a, of_b)
-    found.append(
+    differences.append(
       Contrast(
         a.name, b.name, setting, k, metric, len(keys), float(of_a.mean()), float(of_b.mean()),
         float(of_a.mean() - of_b.mean()), interval, p, a.grader, mean_square=float(np.mean((of_a - of_b) ** 2)),
         reason=_refusal(a, b, setting, k), asked=sum(question[:2] == (setting, k) for question in common),
       )
     )  # fmt: skip
-  return found
+  return differences
 
 
 def between(runs: Sequence[GradedRun], metric: str) -> tuple[list[Contrast], list[str]]:
   """Returns (every run minus each before it that it is comparable with, why the others are not)."""
-  found: list[Contrast] = []
+  differences: list[Contrast] = []
   refusals: dict[str, None] = {}
   for earlier, later in itertools.combinations(runs, 2):
     if _folder(earlier) == _folder(later) or _has_a_better_pair(earlier, later, runs):
@@ -128,8 +128,8 @@ def between(runs: Sequence[GradedRun], metric: str) -> tuple[list[Contrast], lis
     if why := comparable.refusal(later, earlier):
       refusals[why] = None
     else:
-      found += contrast(later, earlier, metric)
-  return found, list(refusals)
+      differences += contrast(later, earlier, metric)
+  return differences, list(refusals)
 
 
 def _folder(run: GradedRun) -> str:
@@ -140,8 +140,8 @@ def _has_a_better_pair(a: GradedRun, b: GradedRun, runs: Sequence[GradedRun]) ->
   """Says whether two runs under different graders are there under one grader as well."""
   if same_grader(a, b):
     return False
-  of_a, of_b = ([run for run in runs if _folder(run) == _folder(one)] for one in (a, b))
-  return any(same_grader(one, other) for one in of_a for other in of_b)
+  of_a, of_b = ([run for run in runs if _folder(run) == _folder(compared)] for compared in (a, b))
+  return any(same_grader(first, other) for first in of_a for other in of_b)
 
 
 def same_grader(a: GradedRun, b: GradedRun) -> bool:
@@ -149,17 +149,17 @@ def same_grader(a: GradedRun, b: GradedRun) -> bool:
   return a.asked == b.asked and comparable.same_grader(a, b)
 
 
-def decide(found: Sequence[Contrast], refusal: str = '') -> list[Contrast]:
+def decide(differences: Sequence[Contrast], refusal: str = '') -> list[Contrast]:
   """Corrects p over all of these (Holm) and gives each its verdict, or the reason why it gets none.
 
   What has a reason already is not corrected for. An undecided contrast says how many combinations would decide it, as
   long as the others stay as they are.
   """
-  allowed = [contrast for contrast in found if not (refusal or contrast.reason)]
+  allowed = [contrast for contrast in differences if not (refusal or contrast.reason)]
   ps = iter(statistics.holm([contrast.p for contrast in allowed]))
   num_undecided = sum(p > ALPHA for p in statistics.holm([contrast.p for contrast in allowed]))
   decided = []
-  for contrast in found:
+  for contrast in differences:
     if reason := refusal or contrast.reason:
       decided.append(dataclasses.replace(contrast, verdict='refused', reason=reason))
       continue

@@ -85,7 +85,7 @@ class Corrections:
   @classmethod
   def from_json(cls, row: Mapping[str, Any]) -> Self:
     """Reads the dict of its fields."""
-    ratios = [Corrected.from_json(one) for one in row['ratios']]
+    ratios = [Corrected.from_json(ratio) for ratio in row['ratios']]
     return cls(_estimate(row['sensitivity']), _estimate(row['specificity']), ratios, row['reason'])
 
 
@@ -113,12 +113,12 @@ def full_marks_of(
   The name rule and the sentence counter are applied to people's points as to the grader's. A person who left a point
   open that counts says nothing about that text.
   """
-  found: dict[Key, list[int]] = defaultdict(list)
+  by_text: dict[Key, list[int]] = defaultdict(list)
   for marked in people:
     for key, points in marked.items():
       if (full := _full_marks(points, grades[key], catalog, settings)) is not None:
-        found[key].append(full)
-  return {key: sum(given) / len(given) for key, given in found.items()}
+        by_text[key].append(full)
+  return {key: sum(given) / len(given) for key, given in by_text.items()}
 
 
 def _full_marks(points: Marked, text: GradedText, catalog: Catalog, settings: Settings) -> int | None:
@@ -141,7 +141,7 @@ def correct(texts: Sequence[GradedText], truth: Mapping[Key, float], seed: int) 
     truth: of those on the sheets, the share of the people who give full marks.
   """
   chance = np.random.default_rng(seed)
-  size, on_sheet = Counter(map(_stratum, texts)), Counter(_stratum(one) for one in texts if _key(one) in truth)
+  size, on_sheet = Counter(map(_stratum, texts)), Counter(_stratum(text) for text in texts if _key(text) in truth)
   weight = {stratum: size[stratum] / n for stratum, n in on_sheet.items()}
   whole, share = _shares(texts, truth, weight), _graded(texts)
   errors = None
@@ -187,15 +187,15 @@ class _OnSheet:
 
 
 def _shares(texts: Sequence[GradedText], truth: Mapping[Key, float], weight: Mapping[tuple, float]) -> _OnSheet:
-  found, counts = [], []
+  shares, counts = [], []
   for is_full in (1, 0):
     rows = [
-      (weight[_stratum(one)], truth[_key(one)]) for one in texts if _is_full(one) == is_full and _key(one) in truth
+      (weight[_stratum(text)], truth[_key(text)]) for text in texts if _is_full(text) == is_full and _key(text) in truth
     ]
     w, y = np.array(rows, float).reshape(-1, 2).T
     counts.append(len(rows))
-    found.append(_Share(float(w @ y / w.sum()), float(w.sum() ** 2 / (w @ w))) if rows else _Share(0.5, 0.0))
-  return _OnSheet(found[0], found[1], (counts[0], counts[1]))
+    shares.append(_Share(float(w @ y / w.sum()), float(w.sum() ** 2 / (w @ w))) if rows else _Share(0.5, 0.0))
+  return _OnSheet(shares[0], shares[1], (counts[0], counts[1]))
 
 
 def _graded(texts: Sequence[GradedText]) -> _Share:

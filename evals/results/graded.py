@@ -182,11 +182,11 @@ def grader_names(graded: Sequence[GradedText]) -> str:
 
 def student_names(run: Run) -> dict[str, set[str]]:
   """Returns combination -> the names that the student's endpoint gave; two where the model was renamed in between."""
-  found: dict[str, set[str]] = {}
+  by_combination: dict[str, set[str]] = {}
   for row in run.ledger.rows():
     if row.slot.step in ('answer1', 'answer2') and row.model == run.student.model and (name := row.envelope.model):
-      found.setdefault(row.slot.combination, set()).add(name)
-  return found
+      by_combination.setdefault(row.slot.combination, set()).add(name)
+  return by_combination
 
 
 def as_compared(
@@ -207,11 +207,11 @@ def under(name: str, grader: Grader, several: bool) -> str:
 def load_all(path: Path, name: str = '') -> list[GradedRun]:
   """Returns a run with the marks of each of its graders; raises InputError where it has no votes."""
   run = open_run(path)
-  found, name = find_graders(run, answers=(2,)), name or path.name
-  if not found:
+  known, name = find_graders(run, answers=(2,)), name or path.name
+  if not known:
     raise InputError(f'{path} has no votes yet: run evals.grade first')
-  several = len(found) > 1
-  return [as_compared(run, one, list(build(run, one)), under(name, one, several), name) for one in found]
+  several = len(known) > 1
+  return [as_compared(run, grader, list(build(run, grader)), under(name, grader, several), name) for grader in known]
 
 
 def load(path: Path, name: str = '') -> GradedRun:

@@ -79,7 +79,7 @@ class GraderTable:
   @classmethod
   def from_json(cls, row: Mapping[str, Any]) -> Self:
     """Reads the dict of its fields."""
-    cells, together = (GraderCell(**one) for one in row['cells']), (Together(**one) for one in row['together'])
+    cells, together = (GraderCell(**cell) for cell in row['cells']), (Together(**each) for each in row['together'])
     return cls(row['num_votes'], tuple(cells), tuple(together))
 
 
@@ -98,22 +98,22 @@ def compare(run: Run, by_grader: Sequence[tuple[Grader, Sequence[GradedText]]]) 
 
 
 def _full_marks(texts: Sequence[GradedText]) -> dict[Place, dict[tuple[str, int], int]]:
-  found: dict[Place, dict[tuple[str, int], int]] = defaultdict(dict)
+  full: dict[Place, dict[tuple[str, int], int]] = defaultdict(dict)
   for text in texts:
     if text.marks is not None:
-      found[text.setting, text.k][text.combination, text.generation] = text.marks.full_marks
-  return found
+      full[text.setting, text.k][text.combination, text.generation] = text.marks.full_marks
+  return full
 
 
 def _verdicts(run: Run, grader: Grader) -> dict[Place, list[tuple[int, ...]]]:
   """What each vote of a text says alone about full marks, of the texts that have all their votes."""
-  found: dict[Place, list[tuple[int, ...]]] = defaultdict(list)
+  verdicts: dict[Place, list[tuple[int, ...]]] = defaultdict(list)
   for text in waves.texts(run):
     votes = waves.votes(run, grader, text)
     every = waves.gets_every_vote(run, text.combination.id, text.generation)
     if every and len(votes) == run.settings.votes > 1 and all(vote.points for vote in votes):
-      found[text.combination.setting, text.combination.k].append(_alone(run, text, votes))
-  return found
+      verdicts[text.combination.setting, text.combination.k].append(_alone(run, text, votes))
+  return verdicts
 
 
 def _alone(run: Run, text: Text, votes: Sequence[waves.Vote]) -> tuple[int, ...]:
@@ -124,11 +124,11 @@ def _alone(run: Run, text: Text, votes: Sequence[waves.Vote]) -> tuple[int, ...]
 def _replies(run: Run, grader: Grader) -> dict[Place, list[tuple[Row, bool]]]:
   """Every reply to a vote of the grader that was looked at, and whether it could be read."""
   places = {combination.id: (combination.setting, combination.k) for combination in run.combinations}
-  found: dict[Place, list[tuple[Row, bool]]] = defaultdict(list)
+  replies: dict[Place, list[tuple[Row, bool]]] = defaultdict(list)
   for row, (points, _) in run.gradings.items():
     if (row.slot.step, row.model) == (waves.VOTE_STEPS[2], grader.model):
-      found[places[row.slot.combination]].append((row, points is not None))
-  return found
+      replies[places[row.slot.combination]].append((row, points is not None))
+  return replies
 
 
 def _cell(

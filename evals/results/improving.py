@@ -121,7 +121,7 @@ def _changes(firsts: Sequence[GradedText], improved: Sequence[GradedText]) -> It
     names = itertools.chain(itertools.repeat(CRITERIA[0], text.k), CRITERIA[1:])
     for criterion, first, second in zip(names, text.points, points, strict=True):
       pairs.setdefault((text.setting, text.k, criterion), []).append((first, second))
-  for place, found in pairs.items():
+  for place, earned in pairs.items():
     yield Change(
-      *place, len(found), sum(first for first, _ in found), found.count((0, 1)), found.count((1, 0))
+      *place, len(earned), sum(first for first, _ in earned), earned.count((0, 1)), earned.count((1, 0))
     )  # fmt: skip

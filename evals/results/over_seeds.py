@@ -71,8 +71,8 @@ def pair(seeds: Sequence[GradedRun], against: Sequence[GradedRun], metric: str) 
   for a, b in zip(seeds, against, strict=True):
     if why := comparable.refusal(a, b):
       raise InputError(why)
-  for one in (*against[1:], *seeds):
-    if why := comparable.refusal(one, against[0], but=('catalog',)):
+  for run in (*against[1:], *seeds):
+    if why := comparable.refusal(run, against[0], but=('catalog',)):
       raise InputError(why)
   return [contrasts.contrast(a, b, metric) for a, b in zip(seeds, against)]
 
@@ -83,11 +83,11 @@ def decide(by_seed: Sequence[Sequence[Contrast]], refusal: str = '') -> list[Ove
   for of_seed in by_seed:
     for contrast in of_seed:
       by_cell.setdefault((contrast.setting, contrast.k, contrast.metric), []).append(contrast)
-  found = [_test(cell, group, len(by_seed), refusal) for cell, group in by_cell.items()]
-  allowed = [one for one in found if not one.reason]
-  ps = iter(statistics.holm([one.p for one in allowed]))
+  results = [_test(cell, group, len(by_seed), refusal) for cell, group in by_cell.items()]
+  allowed = [result for result in results if not result.reason]
+  ps = iter(statistics.holm([result.p for result in allowed]))
   least = math.ceil(1 + math.log2(len(allowed) / ALPHA)) if allowed else 0  # 2 / 2^n times the number of cells
-  return [one if one.reason else _judged(one, next(ps), least) for one in found]
+  return [result if result.reason else _judged(result, next(ps), least) for result in results]
 
 
 def _test(cell: tuple[str, int, str], group: Sequence[Contrast], num_seeds: int, refusal: str) -> OverSeeds:
@@ -100,7 +100,7 @@ def _test(cell: tuple[str, int, str], group: Sequence[Contrast], num_seeds: int,
   return OverSeeds(*cell, differences, interval, flips, p, verdict='refused' if reason else '', reason=reason)
 
 
-def _judged(one: OverSeeds, p_holm: float, least: int) -> OverSeeds:
-  verdict = ('higher' if one.mean > 0 else 'lower') if p_holm <= ALPHA else 'undecided'
-  few = verdict == 'undecided' and one.p_flips is not None and len(one.differences) < least
-  return dataclasses.replace(one, p_holm=p_holm, verdict=verdict, needed=least if few else None)
+def _judged(result: OverSeeds, p_holm: float, least: int) -> OverSeeds:
+  verdict = ('higher' if result.mean > 0 else 'lower') if p_holm <= ALPHA else 'undecided'
+  few = verdict == 'undecided' and result.p_flips is not None and len(result.differences) < least
+  return dataclasses.replace(result, p_holm=p_holm, verdict=verdict, needed=least if few else None)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -74,6 +75,20 @@ class Audit:
     return cls(**dict(row) | {'pairs': pairs, 'corrections': Corrections.from_json(known) if known else None})
 
 
+def read_audit(path: Path) -> Audit | None:
+  """Reads RUN/audit.json; None where nobody audited.
+
+  Raises:
+    InputError: it is not what `to_json` wrote.
+  """
+  if not path.is_file():
+    return None
+  try:
+    return Audit.from_json(json.loads(path.read_text(encoding='utf-8')))
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise InputError(f'{path} is damaged ({error}): delete it, or run evals.audit --sheets again') from None
+
+
 def _agreements(row: Mapping[str, Any]) -> dict[str, Kappa]:
   return {
     name: Kappa(of['n'], of['agreement'], of['kappa'], of['ci95'] and Interval(*of['ci95'])) for name, of in row.items()
@@ -83,20 +98,20 @@ def _agreements(row: Mapping[str, Any]) -> dict[str, Kappa]:
 def compare(a: Mapping[Key, Marked], b: Mapping[Key, Marked], seed: int) -> dict[str, Kappa]:
   """Computes the agreement on what both marked, for each criterion."""
   shared = sorted(a.keys() & b.keys())
-  found = {}
+  agreements = {}
   for criterion in CRITERIA:
     texts = []
     for key in shared:
       pairs = [(x, y) for x, y in zip(a[key][criterion], b[key][criterion]) if x is not None and y is not None]
       texts += [pairs] if pairs else []
     points = list(itertools.chain(*texts))
-    found[criterion] = Kappa(0)
+    agreements[criterion] = Kappa(0)
     if points:
       kappa = _finite(statistics.cohen_kappa(*zip(*points)))
       equal = sum(x == y for x, y in points) / len(points)
       interval = _interval(texts, seed) if kappa is not None else None
-      found[criterion] = Kappa(len(points), equal, kappa, interval)
-  return found
+      agreements[criterion] = Kappa(len(points), equal, kappa, interval)
+  return agreements
 
 
 def _finite(value: float | None) -> float | None:

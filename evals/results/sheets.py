@@ -31,17 +31,17 @@ def read_grades(run: Path) -> dict[Key, GradedText]:
   path = run / 'grades.jsonl'
   if not path.is_file():
     raise InputError(f'{path} is missing: python -m evals.report --runs={run} writes it')
-  found = {}
+  texts = {}
   for where, row in read_jsonl(path):
     try:
       if row['points'] is not None:
         text = GradedText.from_json(row)
-        found[text.combination, text.generation] = text
+        texts[text.combination, text.generation] = text
     except (KeyError, TypeError, ValueError) as error:
       raise InputError(f'{where}: not a row of grades ({error})') from None
-  if not found:
+  if not texts:
     raise InputError(f'{path} has no text with marks: python -m evals.grade --run={run} asks for them')
-  return found
+  return texts
 
 
 def draw(grades: Grades, n: int, seed: int) -> list[GradedText]:
@@ -108,7 +108,7 @@ def read_sheet(path: Path, grades: Grades) -> dict[Key, Marked]:
     raise InputError(f'{path}:{line}: not UTF-8; save the sheet as "CSV UTF-8"') from None
   head = content.split('\n', 1)[0]
   reader = csv.reader(io.StringIO(content, newline=''), delimiter=';' if head.count(';') > head.count(',') else ',')
-  found: dict[Key, Marked] = {}
+  by_key: dict[Key, Marked] = {}
   columns: list[str] = []
   line = 1
   try:
@@ -118,15 +118,15 @@ def read_sheet(path: Path, grades: Grades) -> dict[Key, Marked]:
         _check_columns(path, columns)
       elif any(cell.strip() for cell in cells):
         key, points = _read_row(f'{path}:{line}', dict(zip(columns, cells)), grades)
-        if key in found:
+        if key in by_key:
           raise InputError(f'{path}:{line}: {key[0]}/{key[1]} occurs twice')
-        found[key] = points
+        by_key[key] = points
       line = reader.line_num + 1
   except csv.Error as error:
     raise InputError(f'{path}:{line}: no CSV ({error})') from None
-  if not any(point is not None for points in found.values() for marked in points.values() for point in marked):
+  if not any(point is not None for points in by_key.values() for marked in points.values() for point in marked):
     raise InputError(f'{path}:1: nothing is marked: fill in 1 or 0 in the columns {", ".join(columns[len(SHOWN) :])}')
-  return found
+  return by_key
 
 
 def _check_columns(path: Path, columns: Sequence[str]):
@@ -136,10 +136,9 @@ def _check_columns(path: Path, columns: Sequence[str]):
 
 
 def _read_row(where: str, row: dict[str, str], grades: Grades) -> tuple[Key, Marked]:
-  name = row['id'].strip().removeprefix("'")
-  combination, _, generation = name.rpartition('/')
-  key = combination, int(generation) if generation.isdecimal() else -1
-  if key not in grades:
+  name = row.get('id', '').strip().removeprefix("'")
+  key = next((key for key in grades if name == f'{key[0]}/{key[1]}'), None)
+  if key is None:
     raise InputError(f'{where}: the run has no marked text {name!r}')
   k = grades[key].k
   points: Marked = {name: [_point(where, name, row.get(name, ''))] for name in OTHERS}
@@ -160,5 +159,5 @@ def grader_marks(text: GradedText) -> Marked | None:
   points = marks.majority(given, len(text.votes)) if given else None
   if points is None:
     return None
-  found: Marked = {'skills': list(points[:k])}
-  return found | {name: [points[k + i]] for i, name in enumerate(OTHERS)}
+  marked: Marked = {'skills': list(points[:k])}
+  return marked | {name: [points[k + i]] for i, name in enumerate(OTHERS)}

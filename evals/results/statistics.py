@@ -244,7 +244,7 @@ def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
   if len(a) != len(b) or not len(a):
     raise ValueError(f'{len(a)} and {len(b)} labels are no pairs')
   n = len(a)
-  observed = sum(one == two for one, two in zip(a, b)) / n
+  observed = sum(x == y for x, y in zip(a, b)) / n
   counts_a, counts_b = Counter(a), Counter(b)
   expected = sum(count * counts_b[label] for label, count in counts_a.items()) / n**2
   return (observed - expected) / (1 - expected) if expected < 1 else math.nan

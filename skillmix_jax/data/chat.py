@@ -35,7 +35,7 @@ def check_messages(messages: Any, last: str):
     InputError: what is wrong and in which message (counted from 1); the caller adds file and line.
   """
   if not isinstance(messages, list) or not messages:
-    raise InputError("'messages' must be a list of {'role', 'content'} with at least a user and an assistant")
+    raise InputError(f"'messages' must be a list of {{'role', 'content'}} whose last role is {last}")
   for number, message in enumerate(messages, 1):
     if not isinstance(message, dict) or not isinstance(message.get('content'), str):
       raise InputError(f"message {number} must be {{'role': ..., 'content': TEXT}}")

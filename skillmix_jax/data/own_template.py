@@ -20,6 +20,7 @@ from skillmix_jax.hidden_characters import visible
 
 AUTO = 'auto'
 DAY = '26 Jul 2024'  # what Llama 3.2 writes where it cannot know the day
+LONGEST = 100_000  # characters of a rendered example, which has some hundred
 
 SYSTEM = 'Answer in plain words.'
 ROUNDS = (
@@ -74,10 +75,14 @@ class OwnTemplate:
         [list(messages)], chat_template=self._jinja, add_generation_prompt=messages[-1]['role'] == 'user',
         date_string=DAY, enable_thinking=enable_thinking, **named,
       )  # fmt: skip
+      text = str(rendered[0][0])
+      if len(text) > LONGEST:
+        raise ValueError(f'{len(text):,} characters come out for a short dialog')
+      text.encode()  # half of a surrogate pair is no text
     except Exception as error:  # it is a program of others, and may raise anything
       reason = visible(' '.join(str(error).split()) or type(error).__name__)[:200]
       raise InputError(f'the chat template of {self.file} cannot be rendered ({reason}): name a --template') from error
-    return str(rendered[0][0])
+    return text
 
   def encode(self, messages: Sequence[Message]) -> list[int]:
     """The ids of the rendered dialog: control tokens, and what is between two of them tokenised together."""

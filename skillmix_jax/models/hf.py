@@ -200,18 +200,18 @@ def check_tensors(folder: Path, like: Decoder) -> dict[str, Tensor]:
   Raises:
     InputError: a file is missing or damaged; a tensor is missing, has another shape or is not of this model.
   """
-  found = tensor_files.open_folder(folder)
+  tensors = tensor_files.open_folder(folder)
   expected = shapes_of(like.cfg)
   ignored = {NAMES['unembed']} - expected.keys()  # tied: a copy of the embedding table
   for name, shape in expected.items():
-    if name not in found:
+    if name not in tensors:
       raise InputError(f'{folder}: the weights lack {name}, which config.json implies; download the folder again')
-    if found[name].shape != shape:
-      raise InputError(f'{found[name].file}: {name} has shape {found[name].shape}, but config.json implies {shape}')
-  for name in found:
+    if tensors[name].shape != shape:
+      raise InputError(f'{tensors[name].file}: {name} has shape {tensors[name].shape}, but config.json implies {shape}')
+  for name in tensors:
     if name not in expected and name not in ignored and not name.endswith(DERIVED):
-      raise InputError(f'{found[name].file}: unexpected tensor {name}: not a plain {like.cfg.model_type} model')
-  return found
+      raise InputError(f'{tensors[name].file}: unexpected tensor {name}: not a plain {like.cfg.model_type} model')
+  return tensors
 
 
 @partial(jax.jit, static_argnames=('transposed', 'dtype'))

@@ -51,9 +51,9 @@ def compile_step(run: Run, target: Target, loss: Loss, tx: optax.GradientTransfo
       if needed is None:
         raise
       return Compiled({'peak': int(float(needed[1]) * GIB)}, None, True)
-  found = compiled.memory_analysis()
-  assert found is not None
-  peak = found.peak_memory_in_bytes
+  usage = compiled.memory_analysis()
+  assert usage is not None
+  peak = usage.peak_memory_in_bytes
   sizes = {'weights': _bytes((state.params, frozen)), 'moments': _bytes(state.opt), 'peak': peak}
   try:
     return Compiled(sizes, compiled.as_text(), False)

@@ -83,11 +83,11 @@ def parse_target(name: str) -> Target:
   """
   gpu = re.fullmatch(r'([1-9]\d*)x([\w-]+)', name)
   if gpu and gpu[2] in GPUS:
-    one, count = GPUS[gpu[2]], int(gpu[1])
+    device, count = GPUS[gpu[2]], int(gpu[1])
     if count <= GPUS_PER_HOST or count % GPUS_PER_HOST == 0:
       hosts = max(1, count // GPUS_PER_HOST)
-      link = _GPU_LINKS[one.chip.capability]
-      return Target(name, 'cuda', one.kind, count, one.memory, link, _GPU_NETWORK, f'1x{hosts}x{count // hosts}')
+      link = _GPU_LINKS[device.chip.capability]
+      return Target(name, 'cuda', device.kind, count, device.memory, link, _GPU_NETWORK, f'1x{hosts}x{count // hosts}')
   tpu = re.fullmatch(r'(v\w+)-(\d+)', name)
   if tpu and tpu[1] in _TPUS and int(tpu[2]) in _TPUS[tpu[1]][3]:
     kind, memory, link, shapes = _TPUS[tpu[1]]

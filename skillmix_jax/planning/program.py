@@ -64,15 +64,15 @@ def read(text: str) -> Reading:
 
 def _computations(text: str) -> dict[str, list[str]]:
   """Returns the lines of each computation by its name; the program itself is ENTRY."""
-  found: dict[str, list[str]] = {}
+  computations: dict[str, list[str]] = {}
   lines: list[str] = []
   for line in text.splitlines():
     header = re.match(r'(ENTRY )?%([\w.-]+) \(.*\{$', line)
     if header:
-      lines = found['ENTRY' if header[1] else header[2]] = []
+      lines = computations['ENTRY' if header[1] else header[2]] = []
     else:
       lines.append(line)
-  return found
+  return computations
 
 
 def _turns(bodies: dict[str, list[str]]) -> dict[str, int]:
