@@ -100,7 +100,8 @@ def num_replies(folder: Path) -> int:
 
 
 def test_the_evaluation_runs_as_its_guide_prints_it(environment, project):
-  (command,) = re.findall(r'`([^`|]*sbatch launch/slurm/evaluate\.sbatch)`', (ROOT / 'docs/guides/scale.md').read_text())
+  guide = (ROOT / 'docs/guides/scale.md').read_text()
+  (command,) = re.findall(r'`([^`|]*sbatch launch/slurm/evaluate\.sbatch)`', guide)
   assert command.startswith('RUN=eval/D12 CHECKPOINT=runs/D12 ')
   job = evaluate(environment, project, command)
   wait(lambda: 'TresPerTask=cpu:16' in slurm(environment, 'scontrol', 'show', 'step', f'{job}.0'), 60)
