@@ -79,11 +79,11 @@ def keys(config, prefix='') -> list[str]:
   return names
 
 
-def in_fork(run) -> int:
-  """Exit code of `run` in a fork."""
+def in_fork(run, seconds: int = 0) -> int:
+  """Exit code of `run` in a fork, which may take so long; 0: as long as it likes."""
   child = os.fork()
   if not child:
-    signal.alarm(SECONDS)
+    signal.alarm(seconds)
     code = 70
     try:
       run()
@@ -111,7 +111,7 @@ def say(name: str, arguments: list[str], start, results: int):
       sys.argv = [name, *arguments]
       start()
 
-    code = in_fork(run)
+    code = in_fork(run, SECONDS)
     errors.seek(0)
     row = {'command': name, 'arguments': arguments, 'code': code, 'said': errors.read()}
   os.write(results, (json.dumps(row) + '\n').encode())
@@ -120,15 +120,22 @@ def say(name: str, arguments: list[str], start, results: int):
 def walk(name: str, results: int, quick: bool):
   """All command lines of one command."""
   before = set(flags.FLAGS)
-  original = command.run
+  originals = command.read_flags, command.run
+  read = []  # what the command asks for above its slow imports: it is asked for in each fork, after them
 
-  def run(main, *args, **kwargs):
-    command.run = original
+  def run(main, config_flag=None):
+    command.read_flags, command.run = originals
+
+    def start():
+      for asked in read:
+        command.read_flags(*asked)
+      command.run(main, config_flag)
+
     ours = lambda flag: flags.FLAGS.find_module_defining_flag(flag).startswith(OURS)
     for arguments in command_lines(sorted(filter(ours, set(flags.FLAGS) - before)), quick):
-      say(name, arguments, lambda: original(main, *args, **kwargs), results)
+      say(name, arguments, start, results)
 
-  command.run = run
+  command.read_flags, command.run = lambda *asked: read.append(asked), run
   sys.argv = [name]
   runpy.run_module(name, run_name='__main__', alter_sys=True)
 
