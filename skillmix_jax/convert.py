@@ -150,7 +150,7 @@ def to_peft(reference: str, out: Path, template: str | None):
   """
   folder, step = parse_reference(reference)
   saved = workdir.read_config(folder)
-  cfg = workdir.saved_model(saved)
+  cfg = workdir.saved_model(folder, saved)
   if cfg.lora is None:
     raise InputError(f'--adapter: {folder} has no adapters, all its weights were trained: leave --adapter out')
   base = published_name(base_name(folder, saved.get('base')))
