@@ -150,7 +150,7 @@ def to_peft(reference: str, out: Path, template: str | None):
   """
   folder, step = parse_reference(reference)
   saved = workdir.read_config(folder)
-  cfg = workdir.saved_model(saved)
+  cfg = workdir.saved_model(folder, saved)
   if cfg.lora is None:
     raise InputError(f'--adapter: {folder} has no adapters, all its weights were trained: leave --adapter out')
   base = published_name(base_name(folder, saved.get('base')))
@@ -164,6 +164,12 @@ def to_peft(reference: str, out: Path, template: str | None):
     trained: Any = adapters.abstract(cfg)[0]
     peft.save(part, load_params(folder, step, trained, mesh), cfg, base)
   print(f'adapters of step {step} of {folder} in {out}; template {template}')
+  if (Path(base.rpartition('@')[0] or base) / FOLDER).is_dir():
+    print(
+      f'note: {base} is a workdir, which peft cannot open: export it with --to_hf, and write that folder into '
+      f'base_model_name_or_path of {out / "adapter_config.json"}',
+      file=sys.stderr,
+    )  # fmt: skip
 
 
 def published_name(base: str) -> str:

@@ -99,7 +99,7 @@ def model_config(config: ConfigDict, data: Data, folder: Path) -> Config:
   if reference:
     if steps_in(folder):
       saved = workdir.read_config(folder)
-      shape, identity = workdir.saved_model(saved), saved['data_identity']
+      shape, identity = workdir.saved_model(folder, saved), saved['data_identity']
     else:
       source = open_source(reference)
       shape, identity = source.config, source.data_identity

@@ -96,7 +96,7 @@ def open_workdir(folder: Path, step: int) -> Source:
   weights = folder / FOLDER / str(step) / 'params'
   files = lambda: {str(path.relative_to(weights)): path for path in weights.rglob('*') if path.is_file()}
   workdir.open_tokenizer(folder, saved)
-  config = workdir.saved_model(saved)
+  config = workdir.saved_model(folder, saved)
   source = Source(config, saved['data_identity'], folder / 'tokenizer', load, files, f'{folder}@{step}')
   return source if config.lora is None else _merged(source, open_base(folder, saved.get('base')))
 

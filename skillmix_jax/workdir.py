@@ -76,9 +76,18 @@ def _read_json(path: Path, names: tuple[str, ...], remedy: str) -> dict:
   return value
 
 
-def saved_model(saved: dict) -> Config:
-  """Returns the decoder in a `read_config`."""
-  return Config(**{name: value for name, value in saved['model'].items() if name != 'init_from'})
+def saved_model(workdir: Path, saved: dict) -> Config:
+  """Returns the decoder in a `read_config` of a workdir.
+
+  Raises:
+    InputError: config.json was edited, or another version wrote it.
+  """
+  try:
+    return Config(**{name: value for name, value in saved['model'].items() if name != 'init_from'})
+  except (TypeError, KeyError, AttributeError) as error:
+    raise InputError(
+      f'{workdir / "config.json"}: "model" is damaged, or a later version wrote it ({error}); put a copy in its place'
+    ) from None
 
 
 def open_tokenizer(workdir: Path, saved: dict) -> tokenizers.Tokenizer:

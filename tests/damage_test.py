@@ -1,5 +1,6 @@
 """Damaged files of a run: each is said in one line, and the run goes on from the checkpoint before."""
 
+import dataclasses
 import json
 import random
 import shutil
@@ -15,6 +16,7 @@ from train_test import TIMED, make_config, run, saved_arrays
 from skillmix_jax import checkpoint, metrics, train, workdir
 from skillmix_jax.checkpoint import steps_in
 from skillmix_jax.errors import InputError
+from skillmix_jax.models.config import PRESETS
 from skillmix_jax.restoring import DamagedCheckpoint
 
 
@@ -197,3 +199,14 @@ def test_a_damaged_config_is_one_line(tmp_path, content):
   (tmp_path / 'config.json').write_bytes(content)
   with pytest.raises(InputError, match=r'config\.json'):
     workdir.read_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+  'edit',
+  [{'lora': {'rank': 'x', 'alpha': 1.0, 'targets': []}}, {'lora': {'rank': 4}}, {'of_later': 1}, {'dim': 'wide'}],
+)
+def test_a_shape_that_was_edited_or_is_of_a_later_version_is_one_line(tmp_path, edit):
+  model = {'init_from': ''} | dataclasses.asdict(PRESETS['qwen3-4b'])
+  assert workdir.saved_model(tmp_path, {'model': model}) == PRESETS['qwen3-4b']
+  with pytest.raises(InputError, match=r'config\.json: "model" is damaged, or a later version wrote it \(.*\); put a'):
+    workdir.saved_model(tmp_path, {'model': model | edit})

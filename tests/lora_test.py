@@ -237,7 +237,8 @@ def test_answers_and_exports_are_those_of_merged_weights(taught, tmp_path, small
   np.testing.assert_allclose(rows[0, 'held_out_loss_dialogs'], last['held_out_loss_dialogs'], rtol=1e-5)
 
 
-def test_adapters_alone_are_exported_with_pefts_names(taught, tmp_path, small_hf):
+def test_adapters_alone_are_exported_with_pefts_names(taught, tmp_path, small_hf, capsys, monkeypatch):
+  monkeypatch.chdir(taught / 'run')  # a folder with a folder checkpoints/
   convert.to_peft(str(taught / 'run'), tmp_path / 'out', None)
   config = json.loads((tmp_path / 'out' / 'adapter_config.json').read_text())
   assert config['base_model_name_or_path'] == str(small_hf)  # that the base was converted from
@@ -251,6 +252,14 @@ def test_adapters_alone_are_exported_with_pefts_names(taught, tmp_path, small_hf
   np.testing.assert_array_equal(theirs, ours[1].T)
   with pytest.raises(InputError, match='has no adapters, all its weights were trained'):
     convert.to_peft(str(taught / 'base'), tmp_path / 'other', None)
+  assert 'note:' not in capsys.readouterr().err
+
+  trained_here = shutil.copytree(taught / 'run', tmp_path / 'run')
+  saved = json.loads((trained_here / 'config.json').read_text())
+  saved['base']['name'] = f'{taught / "run"}@6'
+  (trained_here / 'config.json').write_text(json.dumps(saved))
+  convert.to_peft(str(trained_here), tmp_path / 'second', None)
+  assert 'run@6 is a workdir, which peft cannot open: export it' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,13 @@ def test_figure_2_is_a_file_that_says_all_by_itself(runs, results):
     report.figure_file('fig2.png')
 
 
+def test_no_two_lines_of_a_figure_look_alike():
+  many = [figure.Series(f'run {i}', [(1, 0.5)], [(1, 0.5, 0.4, 0.6)]) for i in range(24)]  # 8 students, 3 graders
+  assert len({(colour, path) for colour, path, _ in figure.legend(many)}) == 24
+  drawn = [figure._handle(i, one) for i, one in enumerate(many)]
+  assert len({(line.get_color(), line.get_marker()) for line in drawn}) == 24
+
+
 def test_figure_2_has_room_for_long_names(runs, results):
   name = 'meta-llama/Llama-3.3-70B-Instruct-Turbo · claude-haiku-5-5-20260901 · some/other/folder'
   others = [dataclasses.replace(run, row=None, model=None, name=f'{i} {name}') for i, run in enumerate(runs)]

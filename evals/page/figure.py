@@ -132,11 +132,16 @@ def _light_colours() -> dict[str, str]:
   return {stand_in: light[variable.removeprefix('var(').removesuffix(')')] for stand_in, variable in _VARIABLES.items()}
 
 
+def _shape(i: int) -> int:
+  """Which marker series i has: colours begin anew after eight, and then with other markers."""
+  return (i + i // 8) % 8
+
+
 def _handle(i: int, one: Series) -> 'Line2D':
   """What the legend shows of a series: as `_line` draws ours, or the paper's where it has none of ours."""
   from matplotlib.lines import Line2D
 
-  its: dict[str, Any] = {'color': _SERIES[i % 8], 'marker': MARKERS[i % 8]}
+  its: dict[str, Any] = {'color': _SERIES[i % 8], 'marker': MARKERS[_shape(i)]}
   if one.ours:
     return Line2D([], [], linewidth=2, markersize=5.5, **its)
   return Line2D(
@@ -159,7 +164,7 @@ def _plot(axes, all_series: Sequence[Series]):
 
 def _line(axes, i: int, one: Series, shift: float):
   """The paper thin, dashed and hollow; ours thick, with intervals, moved sideways so that these do not overlap."""
-  colour, marker = _SERIES[i % 8], MARKERS[i % 8]
+  colour, marker = _SERIES[i % 8], MARKERS[_shape(i)]
   if one.paper:
     axes.plot(*zip(*one.paper), color=colour, linewidth=0.9, dashes=(4, 2), marker=marker, markersize=3.5,
               markerfacecolor='none', markeredgewidth=0.8, zorder=2)  # fmt: skip
@@ -171,7 +176,7 @@ def _line(axes, i: int, one: Series, shift: float):
 
 def legend(all_series: Sequence[Series]) -> list[tuple[int, str, Series]]:
   """(number of the series' colour, marker as SVG path, series)."""
-  return [(i % 8 + 1, _PATHS[i % 8], one) for i, one in enumerate(all_series)]
+  return [(i % 8 + 1, _PATHS[_shape(i)], one) for i, one in enumerate(all_series)]
 
 
 # The markers of MARKERS in a 12 x 12 box, for the legend that the page draws itself.
