@@ -198,6 +198,21 @@ def test_clustered_knows_what_it_does_not_know():
     clustered([0, 1, 0], [['a']])
 
 
+def test_clustered_sums_over_all_pairs_that_share_a_member():
+  rng = np.random.default_rng(4)
+  worth, groups = rng.random(9), [set(rng.choice(9, 2, replace=False).tolist()) for _ in range(60)]
+  values = np.array([worth[list(group)].mean() for group in groups])
+  residuals = values - values.mean()
+  pairs = np.array([[i == j or bool(groups[i] & groups[j]) for j in range(60)] for i in range(60)])
+  independent = 60 / 59 * residuals @ residuals
+  effect = max(1.0, residuals @ pairs @ residuals / (1 - pairs.mean()) / independent)
+  u = scipy.stats.t.ppf(0.975, 8) ** 2 * effect / 60
+  half = math.sqrt(values.mean() * (1 - values.mean()) * u + u * u / 4)
+  expected = [(values.mean() + u / 2 + sign * half) / (1 + u) for sign in (-1, 1)]
+  assert effect > 1
+  np.testing.assert_allclose(clustered(values, groups), expected, rtol=1e-9)
+
+
 def test_clustered_is_quick_at_n_400_k_5():
   values, groups = simulate(np.random.default_rng(0), 50, 5, 400, spread=0.2)
   names = [[f'skill {skill}' for skill in group] for group in groups]

@@ -1,6 +1,7 @@
 """What is asked next follows from the ledger, and a reply is looked into once."""
 
 import dataclasses
+import json
 import random
 from collections import Counter
 
@@ -8,6 +9,7 @@ import pytest
 from helpers.graded_runs import CONFIG, make
 
 from configs import eval_generate, eval_paper
+from evals import report
 from evals.marking import rubric
 from evals.questions import catalog as catalogs
 from evals.questions.settings import from_config
@@ -16,7 +18,6 @@ from evals.replies import run as runs
 from evals.replies.ledger import Reply, key
 from evals.replies.run import Student, open_run
 from evals.replies.waves import Grader
-from evals.report import report_run
 
 GRADER = Grader('fake-2', {})
 USAGE = {'prompt_tokens': 1, 'completion_tokens': 1}
@@ -80,7 +81,7 @@ def test_agreement_of_adaptive_votes_is_that_of_all_votes(tmp_path):
   found, num_votes = {}, {}
   for mode in ('all', 'adaptive'):
     path = make(tmp_path / mode, vote=noisy, votes_mode=mode, num_combinations=60, generations=4)
-    found[mode] = report_run(path, None).metrics
+    found[mode] = report.report_run(path, None).metrics
     num_votes[mode] = found[mode].spent.requests
   every, tenth = found['all'].agreement, found['adaptive'].agreement
   assert found['adaptive'].cells == found['all'].cells and num_votes['adaptive'] < num_votes['all']
@@ -152,3 +153,15 @@ def test_an_estimate_before_the_first_reply_counts_every_request(tmp_path, mode)
   only_votes = [request for request in everything if request.slot.step == 'vote']
   assert estimate.estimate_grading(empty, None, 0.0) == estimate.estimate(only_votes)
   assert {'vote', 'decoy'} == {request.slot.step for request in everything}
+
+
+def test_a_report_keeps_no_answers_and_its_file_and_page_have_them(tmp_path):
+  path = make(tmp_path / 'run', num_combinations=2)
+  reported = report.report_run(path, None)
+  rows = [json.loads(line) for line in (path / 'grades.jsonl').read_text().splitlines()]
+  said = 'Answer: Stones sing.'
+  assert [(row['answer1'], row['answer2'], row['text']) for row in rows] == [(said, said, 'Stones sing.')] * 2
+  assert [(text.answer1, text.answer2, text.text) for text in reported.texts] == [('', '', 'Stones sing.')] * 2
+  find = report.raw_replies(reported)
+  shown = [find(row['combination'], row['generation']) for row in rows]
+  assert [(one.answer1, one.answer2) for one in shown] == [(said, said)] * 2
