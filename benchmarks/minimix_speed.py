@@ -1,8 +1,7 @@
 """What `make minimix` costs: 350 training steps of the toy model, then 15 cells of 50 questions, 3 answers each.
 
 Ordinary commands, each timed as a whole: start, compiling (the cache of programs is empty at first) and checkpoint are
-in it. A seed's main experiment is
-computed from them: 1,100 + 3 x 300 steps and four times 800 questions.
+in it. A seed's main experiment is computed from them: 1,100 + 3 x 300 steps and four times 800 questions.
 """
 
 import os
