@@ -1,4 +1,4 @@
-"""Where compiled programs are kept for the commands that have no folder of their own for them."""
+"""Where compiled programs are kept for the next start."""
 
 import os
 import platform
@@ -32,3 +32,13 @@ def use_default():
     return  # everything works without, and compiles each time
   if os.access(folder, os.W_OK):
     jax.config.update('jax_compilation_cache_dir', str(folder))
+
+
+def use_for_run(workdir: Path):
+  """Keeps the programs of a training in its workdir, on a CPU in `default_folder`: other trainings there have most of
+  the small ones in common, which are a third of what a toy model compiles.
+  """
+  if jax.default_backend() == 'cpu':
+    use_default()
+  elif not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
+    jax.config.update('jax_compilation_cache_dir', str(workdir.absolute() / 'compile_cache'))

@@ -12,8 +12,9 @@ VARIABLE = 'XLA_CLIENT_MEM_FRACTION'
 DEPRECATED = 'XLA_PYTHON_CLIENT_MEM_FRACTION'
 
 ACCELERATORS = 'jax_plugins', 'libtpu'  # packages that bring JAX devices other than the CPU
-# Names of glibc's malloc.h: one heap for all threads, which holds the largest arrays too and is never given back
-M_ARENA_MAX, M_MMAP_MAX, M_TRIM_THRESHOLD = -8, -4, -1
+# Names of glibc's malloc.h: one heap for all threads, which holds arrays below this size and is never given back
+M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -8, -3, -1
+KEPT_BYTES = 2**30  # larger ones take whole seconds to compute with, and would leave large holes
 
 DEVICE_ADVICE = (
   f'on GPUs {VARIABLE}={MEMORY_FRACTION}, as it is where you set nothing; then try, in this order: model.remat=full, '
@@ -62,7 +63,7 @@ def keep_freed():
   if mallopt is None or not cpu_only(os.environ):
     return
   mallopt(M_ARENA_MAX, 1)
-  mallopt(M_MMAP_MAX, 0)
+  mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
   mallopt(M_TRIM_THRESHOLD, -1)
 
 

@@ -11,11 +11,10 @@ names, random weights. If a checkpoint is damaged, a line says so and the one be
 --config.model.lora.rank=16 adapters train beside those weights, which are frozen, and checkpoints hold them alone.
 
 Writes into the workdir (default runs/<config>): config.json, run.json, tokenizer/, metrics.jsonl, TensorBoard
-events, checkpoints/<step>/{params,opt}, compile_cache/; every config.sample_every steps also samples/<step>.jsonl,
-greedy answers to the prompts in config.sample_prompts.
+events, checkpoints/<step>/{params,opt}, compile_cache/ (on a CPU programs are kept in the user's cache); every
+config.sample_every steps also samples/<step>.jsonl, greedy answers to the prompts in config.sample_prompts.
 """
 
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -37,7 +36,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from skillmix_jax import memory, workdir
+from skillmix_jax import compile_cache, memory, workdir
 from skillmix_jax.answering import TrainingSamples
 from skillmix_jax.checkpoint import Checkpoints, steps_in
 from skillmix_jax.data import mixture as mixtures
@@ -104,8 +103,7 @@ def train(config: ConfigDict, folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise InputError(f'--workdir={folder} cannot be made: {error.strerror}') from None
-  if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
-    jax.config.update('jax_compilation_cache_dir', str(folder.absolute() / 'compile_cache'))
+  compile_cache.use_for_run(folder)
   main_process = jax.process_index() == 0
   latest_step = lambda: max(steps_in(folder), default=None)
   with (
