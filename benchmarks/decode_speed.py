@@ -3,9 +3,9 @@
 Float32, greedy, the same shapes, the same threads, taken in turns.
 """
 
-import statistics
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import decode_cost
 import jax
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from lines import Line
 from shapes import LLAMA, SHAPES, their_model
+from turns import in_turns
 
 from skillmix_jax.decode import Sampler
 from skillmix_jax.mesh import make_mesh
@@ -59,18 +60,6 @@ def their_seconds(model, prompts: np.ndarray) -> float:
   return time.perf_counter() - start
 
 
-def in_turns(cfg: Config, rounds: int = 3) -> Iterator[tuple[int, float, float, float]]:
-  """(rows, tokens/s of ours, of theirs, median ratio of the pairs) of each batch size."""
-  sampler, model = our_sampler(cfg), their_model(cfg).eval()
-  for rows in AIMS:
-    prompts = make_prompts(cfg, rows)
-    our_seconds(sampler, prompts)  # compiles
-    pairs = [(our_seconds(sampler, prompts), their_seconds(model, prompts)) for _ in range(rounds)]
-    ours, theirs = (rows * NEW / statistics.median(seconds) for seconds in zip(*pairs))
-    ratio = statistics.median(theirs / ours for ours, theirs in pairs)
-    yield rows, ours, theirs, ratio
-
-
 def cost_of_length(lengths: tuple[int, ...] = (256, 512, 1024, 2048), rows: int = 8) -> dict[int, float]:
   """Measures milliseconds for one more token of all rows, after prompts of these lengths."""
   sampler = our_sampler(LLAMA)
@@ -79,9 +68,13 @@ def cost_of_length(lengths: tuple[int, ...] = (256, 512, 1024, 2048), rows: int 
 
 def measure() -> Iterator[Line]:
   for name, cfg in SHAPES.items():
-    for rows, ours, theirs, ratio in in_turns(cfg):
+    sampler, model = our_sampler(cfg), their_model(cfg).eval()
+    for rows, aim in AIMS.items():
+      prompts = make_prompts(cfg, rows)
+      ours, theirs, ratio = in_turns(partial(our_seconds, sampler, prompts), partial(their_seconds, model, prompts), 5)
       what = f'decoding, {name}, {cfg.num_params / 1e6:.0f} M weights, {rows} rows, prompts of {PROMPT}, float32'
-      yield Line(what, ours, 'tokens/s', "transformers' `generate`", theirs, ratio, AIMS[rows])
+      tokens = rows * NEW
+      yield Line(what, tokens / ours, 'tokens/s', "transformers' `generate`", tokens / theirs, ratio, aim)
   for length, milliseconds in cost_of_length().items():
     yield Line(f'one more token of 8 rows after prompts of {length:,}', milliseconds, 'ms')
 

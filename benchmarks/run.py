@@ -24,8 +24,8 @@ from rich.table import Table
 
 ROOT = Path(__file__).parent.parent
 MODULES = (
-  'train_speed', 'input_speed', 'decode_speed', 'refill_speed', 'first_answer', 'program', 'ledger_speed',
-  'pages_speed', 'minimix_speed', 'growth', 'padding',
+  'train_speed', 'train_parts', 'input_speed', 'decode_speed', 'refill_speed', 'first_answer', 'program',
+  'ledger_speed', 'pages_speed', 'minimix_speed', 'growth', 'padding',
 )  # fmt: skip
 ONCE = {'growth', 'padding'}  # CPU seconds, slopes of curves, counts: another round says the same
 

@@ -15,6 +15,7 @@ LLAMA = Config(
 )  # fmt: skip
 SHAPES = {
   'LLaMA': LLAMA,
+  'Mistral': dataclasses.replace(LLAMA, model_type='mistral', num_kv_heads=2),  # grouped queries, and nothing else
   'Qwen 3': dataclasses.replace(LLAMA, model_type='qwen3', num_kv_heads=2, head_dim=128, tie_embeddings=True),
   'OLMo 2': dataclasses.replace(LLAMA, model_type='olmo2'),
 }

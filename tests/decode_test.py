@@ -1,5 +1,6 @@
 """The sampler says what the model says, one token at a time, however the prompts are batched."""
 
+import re
 from functools import partial
 
 import jax
@@ -14,6 +15,7 @@ from skillmix_jax.decode import Sampler
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import make_mesh, place_batch
 from skillmix_jax.models import cached, decoder
+from skillmix_jax.models.cached import COLUMNS
 from skillmix_jax.models.config import Config
 from skillmix_jax.refill import NO_TOKEN, row_key
 
@@ -254,6 +256,16 @@ def test_the_block_that_trains_reads_prompts_and_grows_answers(monkeypatch):
     assert layouts[1:] == ['StoredRows'] * 3
     jax.eval_shape(partial(cached.read_token, cfg), weights, cache, lengths, lengths)
     assert layouts[4:] == ['Columns'] * 3
+
+
+def test_a_norm_of_columns_leaves_the_product_before_it_as_its_matrix_is_stored():
+  # A transpose around the norm would be folded into the product, which then takes up to twice the time.
+  def normed(x_IB, matrix_OI, scale_O):
+    return COLUMNS.norm(COLUMNS.multiply(x_IB, matrix_OI, (None, None)), scale_O, 1e-5)
+
+  with jax.set_mesh(make_mesh(1, 1, 1)):
+    program = jax.jit(normed).lower(jnp.ones((64, 8)), jnp.ones((48, 64)), jnp.ones(48)).compile().as_text()
+  assert re.findall(r'f32\[([\d,]+)\]\S* dot\(', program) == ['48,8']
 
 
 @pytest.mark.parametrize('tied', [False, True])
