@@ -260,7 +260,7 @@ class Sending:
 
 @contextlib.contextmanager
 def _rare_collections() -> Iterator[None]:
-  """Python looks for garbage in circles less often: a request leaves hardly any, and the search takes a tenth of its time."""
+  """Python looks for circles of garbage less often: requests leave hardly any, and to look costs a tenth."""
   before = gc.get_threshold()
   gc.set_threshold(OBJECTS_A_COLLECTION, *before[1:])
   try:
