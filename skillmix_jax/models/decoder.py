@@ -2,10 +2,10 @@
 
 The modules are Flax NNX modules used as plain pytrees: jax.jit, jax.grad, optax and orbax take them as they are.
 Blocks are stacked, their weights are [layers, ...] and one `lax.scan` runs them, so that compiling takes as long for
-40 layers as for 4. Which weights there are, and how they are split, is written in `Config.weights`; how they multiply
-the residual stream, in layouts.py.
+40 layers as for 4. Which weights there are, and how they are split, is written in `Config.weights`. The residual stream
+is [M, D], so that the gradient of a matrix [in, out] needs no transposed copy.
 
-Dims: B batch, T time, M = B*T, D model, F ffn, N heads, K key-value heads, H head, V vocab, L layers.
+Dims: B batch, T time, M = B*T, I in, O out, D model, F ffn, N heads, K key-value heads, H head, V vocab, L layers.
 
 What explicit sharding asks of this file: a product that contracts a split dim names its `out_sharding`; a lookup is
 `.at[...].get(out_sharding=...)`; everything else is inferred, or refused when the program is traced.
@@ -21,11 +21,9 @@ from jax.ad_checkpoint import checkpoint_name
 from skillmix_jax.mesh import gather, merge_rows, spec
 from skillmix_jax.models.attention import attend
 from skillmix_jax.models.config import Config, Weight
-from skillmix_jax.models.layouts import Columns, Rows, rms_norm
 from skillmix_jax.models.rope import rotate, rotations
 
 INIT_SCALE = 0.02
-ROWS = Rows()
 
 KEPT = {
   'full': (),
@@ -58,6 +56,31 @@ def _start(weight: Weight, rngs: nnx.Rngs) -> nnx.Param:
   return nnx.Param(INIT_SCALE * jax.random.normal(rngs.params(), weight.shape, jnp.float32, out_sharding=dims))
 
 
+def rms_norm(x_MD, scale_D, eps: float):
+  """Divides by the root mean square over D, in float32 (Zhang and Sennrich, arXiv:1910.07467)."""
+  x32 = x_MD.astype(jnp.float32)
+  normed = x32 * jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + eps)
+  return (normed * scale_D).astype(x_MD.dtype)
+
+
+def multiply(x_MI, matrix_IO, dims: tuple[str | None, ...]):
+  """x times a matrix whose dims have these names; it is gathered over fsdp, in the dtype of x."""
+  matrix_IO = gather(matrix_IO, x_MI.dtype, *dims)
+  return jnp.matmul(x_MI, matrix_IO, out_sharding=spec('batch', dims[1], embed=None))
+
+
+def to_heads(x_MN, batch: int, num_heads: int):
+  """[B, T, N, H], split over rows and heads."""
+  shape = batch, x_MN.shape[0] // batch, num_heads, x_MN.shape[1] // num_heads
+  return x_MN.reshape(shape, out_sharding=spec('batch', None, 'heads', None))
+
+
+def from_heads(x_BTNH):
+  """[M, N*H]: the heads side by side."""
+  B, T, N, H = x_BTNH.shape
+  return x_BTNH.reshape(B * T, N * H, out_sharding=spec('batch', 'heads'))
+
+
 class Block(nnx.Module):
   """Attention and a gated MLP, each normed before or after and added to the residual stream; to train and to decode.
 
@@ -69,51 +92,50 @@ class Block(nnx.Module):
     for name, weight in cfg.block_weights.items():
       setattr(self, name, _start(weight, rngs))
 
-  def __call__(self, cfg: Config, x, cos, sin, attend, layout: Rows | Columns = ROWS):
+  def __call__(self, cfg: Config, x_MD, cos, sin, attend):
     """The residual stream after this block.
 
     Args:
-      x: the residual stream before it, in the layout.
+      x_MD: the residual stream before it.
       cos, sin: [B, T, 1, H/2], of `rotations`.
       attend: (q_BTNH, k_BTKH, v_BTKH) -> context_BTNH, which knows what each token sees.
-      layout: of the stream, and of the weights.
     """
     weights, batch = cfg.block_weights, cos.shape[0]
 
     def norm(name, x):
-      return layout.norm(x, getattr(self, name)[...], cfg.norm_eps) if name in weights else x
+      return rms_norm(x, getattr(self, name)[...], cfg.norm_eps) if name in weights else x
 
     def times(name, x):
-      product = layout.multiply(x, getattr(self, name)[...], weights[name].dims)
+      product = multiply(x, getattr(self, name)[...], weights[name].dims)
       if cfg.lora is None or not hasattr(self, f'{name}_a'):
         return product
       low, adapters = x, cfg.adapter_weights
       for factor in (f'{name}_a', f'{name}_b'):
-        low = layout.multiply(low, getattr(self, factor)[...], adapters[factor].dims)
+        low = multiply(low, getattr(self, factor)[...], adapters[factor].dims)
       return product + cfg.lora.scale * low
 
     def project(name, x):
       product, bias = times(name, x), f'{name}_bias'
-      product = layout.add(product, getattr(self, bias)[...]) if bias in weights else product
+      product = product + getattr(self, bias)[...].astype(product.dtype) if bias in weights else product
       return checkpoint_name(product, 'qkv')
 
     def to_rotated_heads(name, x, num_heads):
       if cfg.family.qk_norm == 'head':
-        x_BTNH = rms_norm(layout.to_heads(x, batch, num_heads), getattr(self, name)[...], cfg.norm_eps)
+        x_BTNH = rms_norm(to_heads(x, batch, num_heads), getattr(self, name)[...], cfg.norm_eps)
       else:
-        x_BTNH = layout.to_heads(norm(name, x), batch, num_heads)
+        x_BTNH = to_heads(norm(name, x), batch, num_heads)
       return rotate(x_BTNH, cos, sin)
 
-    normed = norm('attention_norm', x)
+    normed = norm('attention_norm', x_MD)
     q, k, v = (project(name, normed) for name in ('query', 'key', 'value'))
     q = to_rotated_heads('query_norm', q, cfg.num_heads)
     k = to_rotated_heads('key_norm', k, cfg.num_kv_heads)
-    context = attend(q, k, layout.to_heads(v, batch, cfg.num_kv_heads))
-    x = x + norm('attention_out_norm', times('out', layout.from_heads(context)))
+    context = attend(q, k, to_heads(v, batch, cfg.num_kv_heads))
+    x_MD = x_MD + norm('attention_out_norm', times('out', from_heads(context)))
 
-    normed = norm('mlp_norm', x)
+    normed = norm('mlp_norm', x_MD)
     gate, up = (checkpoint_name(times(name, normed), 'mlp') for name in ('gate', 'up'))
-    return x + norm('mlp_out_norm', times('down', jax.nn.silu(gate) * up))
+    return x_MD + norm('mlp_out_norm', times('down', jax.nn.silu(gate) * up))
 
 
 class Decoder(nnx.Module):
