@@ -27,7 +27,7 @@ MODULES = (
   'train_speed', 'train_parts', 'input_speed', 'decode_speed', 'refill_speed', 'first_answer', 'program',
   'ledger_speed', 'pages_speed', 'minimix_speed', 'growth', 'padding',
 )  # fmt: skip
-ONCE = {'growth', 'padding'}  # CPU seconds, slopes of curves, counts: another round says the same
+ONCE = {'train_parts', 'refill_speed', 'growth', 'padding'}  # explain, are averages of many answers, or hardly vary
 
 
 def run(module: str) -> list[Line]:
