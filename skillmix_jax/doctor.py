@@ -14,22 +14,27 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 from absl import flags
 
-from skillmix_jax import command, memory, slurm, traps
+from skillmix_jax import command
+
+if __name__ == '__main__':  # the libraries below take a second to load: --help and a wrong flag do not wait for them
+  flags.DEFINE_integer('processes', None, 'processes that the run should have')
+  flags.DEFINE_integer('devices', None, 'devices that all processes together should see')
+  flags.DEFINE_string('workdir', '.', 'folder that checkpoints go to')
+  flags.DEFINE_float('billions', None, 'weights of the model, in billions: does the disk hold its checkpoints?')
+  flags.DEFINE_integer('keep', 2, 'how many checkpoints the run keeps: its checkpoint.keep', lower_bound=1)
+  command.read_flags()
+
+import jax
+import jax.numpy as jnp
+
+from skillmix_jax import memory, slurm, traps
 from skillmix_jax.errors import InputError
 from skillmix_jax.mesh import initialize_distributed, make_mesh, spec
 from skillmix_jax.workdir import PACKAGES
 
-_PROCESSES = flags.DEFINE_integer('processes', None, 'processes that the run should have')
-_DEVICES = flags.DEFINE_integer('devices', None, 'devices that all processes together should see')
-_WORKDIR = flags.DEFINE_string('workdir', '.', 'folder that checkpoints go to')
-_BILLIONS = flags.DEFINE_float(
-  'billions', None, 'weights of the model, in billions: does the disk hold its checkpoints?'
-)
-_KEEP = flags.DEFINE_integer('keep', 2, 'how many checkpoints the run keeps: its checkpoint.keep', lower_bound=1)
+FLAGS = flags.FLAGS
 
 
 def verdicts(processes: int | None, devices: int | None, folder: Path) -> Iterator[tuple[bool, str]]:
@@ -53,7 +58,7 @@ def verdicts(processes: int | None, devices: int | None, folder: Path) -> Iterat
     yield True, f'{(stats["bytes_limit"] - stats["bytes_in_use"]) / 2**30:.1f} GiB free on a device'
   yield traps.cores(len(os.sched_getaffinity(0)), os.cpu_count() or 1, 'SLURM_JOB_ID' in os.environ)
   free = shutil.disk_usage(folder).free
-  yield traps.disk(free, folder, _BILLIONS.value, _KEEP.value)
+  yield traps.disk(free, folder, FLAGS.billions, FLAGS.keep)
   if free > 2 * traps.PROBE_BYTES:
     yield traps.write_speed(folder)
   else:
@@ -66,7 +71,7 @@ def verdicts(processes: int | None, devices: int | None, folder: Path) -> Iterat
 
 
 def main() -> int:
-  folder = Path(_WORKDIR.value)
+  folder = Path(FLAGS.workdir)
   if not folder.is_dir():
     raise InputError(f'--workdir={folder} is not a folder')
   fraction = traps.memory_fraction(os.environ)
@@ -74,7 +79,7 @@ def main() -> int:
     del os.environ[memory.DEPRECATED]  # so that the rest can be seen
   initialize_distributed()
   wrong = 0
-  for well, text in (fraction, *verdicts(_PROCESSES.value, _DEVICES.value, folder)):
+  for well, text in (fraction, *verdicts(FLAGS.processes, FLAGS.devices, folder)):
     print(f'process {jax.process_index()}  {"ok   " if well else "WRONG"}  {text}', flush=True)
     wrong += not well
   return 1 if wrong else 0
