@@ -61,9 +61,11 @@ def table(rounds: dict[str, list[Line]]) -> Table:
     last = lines[-1]
     ours = spread([line.value for line in lines], number)
     theirs = spread([line.theirs for line in lines], number)
-    ratio = spread([line.ratio for line in lines], lambda value: f'{value:.2f} x')
+    ratio = spread([line.ratio for line in lines], '{:.2f}'.format)
     notes = [f'{last.rival} {theirs}'.strip(), last.note]
-    result.add_row(what, f'{ours} {last.unit}'.strip(), '; '.join(filter(None, notes)), ratio, last.aim)
+    result.add_row(
+      what, f'{ours} {last.unit}'.strip(), '; '.join(filter(None, notes)), ratio and f'{ratio} x', last.aim
+    )
   return result
 
 
@@ -83,7 +85,7 @@ def main():
       print(f'-- round {index + 1}, {module}, load {os.getloadavg()[0]:.1f}', file=sys.stderr, flush=True)
       for line in run(module):
         rounds.setdefault(line.what, []).append(line)
-  console = Console(width=None if sys.stdout.isatty() else 240)
+  console = Console(width=None if sys.stdout.isatty() else 320)
   console.print(f'{os.cpu_count()} cores, jax {version("jax")}, torch {version("torch")}, rounds: {args.rounds}')
   console.print(table(rounds))
 
