@@ -83,6 +83,9 @@ def _parse(argv: Sequence[str], config_flag: str | None) -> list[str]:
   mistake = None
   try:
     rest = flags.FLAGS(argv)
+    for name in flags.FLAGS:
+      if (value := flags.FLAGS[name].value) != value:  # NaN, which is inside of any bounds
+        raise InputError(f'--{name}={value} is not a number')
     if config_flag is not None:
       config = flags.FLAGS[config_flag].value
       if config is None:

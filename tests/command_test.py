@@ -16,6 +16,7 @@ CASES = {
   'wrong key': ([TINY, '--config.optimizer.learning_rat=1'], 'nearest is --config.optimizer.learning_rate'),
   'wrong group': ([TINY, '--config.optimiser.name=adam'], 'optimiser'),
   'wrong type': ([TINY, '--config.steps=many'], 'steps'),
+  'NaN, in any range': ([TINY, '--config.loss.text_weight=nan'], '--config.loss.text_weight=nan is not a number'),
   'unknown flag': ([TINY, '--confg.steps=3'], 'confg'),
   'stray argument': ([TINY, 'steps=3'], "unexpected argument 'steps=3'"),
   'no config': ([], '--config=FILE is missing'),

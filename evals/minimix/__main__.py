@@ -26,6 +26,7 @@ from skillmix_jax.errors import InputError
 FLAGS = flags.FLAGS
 MIX = 0.4  # base dialogs for each dialog
 NUM_ECHOES = 100
+MOST = 10_000_000  # dialogs or documents: more is a slip of the finger that fills the disk
 
 
 def write(
@@ -69,8 +70,8 @@ def main():
 if __name__ == '__main__':
   flags.DEFINE_string('out', None, 'folder to write')
   flags.DEFINE_integer('seed', 0, 'of everything')
-  flags.DEFINE_integer('base_dialogs', 20_000, 'dialogs for the base model', lower_bound=1)
-  flags.DEFINE_integer('base_texts', 5_000, 'documents for the base model', lower_bound=1)
+  flags.DEFINE_integer('base_dialogs', 20_000, 'dialogs for the base model', lower_bound=1, upper_bound=MOST)
+  flags.DEFINE_integer('base_texts', 5_000, 'documents for the base model', lower_bound=1, upper_bound=MOST)
   flags.DEFINE_float('pairs', 0.15, 'share of its free sentences with two skills', lower_bound=0, upper_bound=0.5)
   flags.DEFINE_boolean('one_sentence', False, 'the improved text has all k skills in one sentence')
   flags.DEFINE_boolean('apart', False, 'no sentence of the base documents has two held-out skills')
